@@ -16,7 +16,7 @@ from torch import Tensor
 from .boxes import box_ioa, box_iou, xyxy_to_cxcywh
 from .head import grid_anchors, map_sizes
 
-# %% ../nbs/07_assignment.ipynb #c007
+# %% ../nbs/07_assignment.ipynb #c008
 BACKGROUND, IGNORED = -1, -2
 
 @dataclass
@@ -34,7 +34,7 @@ class Assignment:
     @property
     def ignored(self) -> Tensor: return self.matched == IGNORED
 
-# %% ../nbs/07_assignment.ipynb #c014
+# %% ../nbs/07_assignment.ipynb #c015
 def force_matches(matched: Tensor, quality: Tensor) -> Tensor:
     """Give each sign without an anchor its best free one; never takes an anchor from another sign.
 
@@ -52,7 +52,7 @@ def force_matches(matched: Tensor, quality: Tensor) -> Tensor:
         quality[anchor] = -torch.inf
     return matched
 
-# %% ../nbs/07_assignment.ipynb #c018
+# %% ../nbs/07_assignment.ipynb #c019
 def excuse(matched: Tensor, anchors: Tensor, ignore: Tensor, min_share: float = 0.5) -> Tensor:
     "Background anchors with at least `min_share` of their area inside one of the `ignore` boxes (M, 4) become IGNORED."
     if len(ignore) == 0:
@@ -60,7 +60,7 @@ def excuse(matched: Tensor, anchors: Tensor, ignore: Tensor, min_share: float = 
     inside = box_ioa(anchors, ignore).max(1).values >= min_share
     return matched.where(~(inside & (matched == BACKGROUND)), torch.full_like(matched, IGNORED))
 
-# %% ../nbs/07_assignment.ipynb #c020
+# %% ../nbs/07_assignment.ipynb #c021
 def assign_by_iou(anchors: Tensor, boxes: Tensor, ignore: Tensor | None = None, positive: float = 0.5, negative: float = 0.4,
                   force: bool = True) -> Assignment:
     """IoU thresholds with an ignore band and forced best anchors.
@@ -79,7 +79,7 @@ def assign_by_iou(anchors: Tensor, boxes: Tensor, ignore: Tensor | None = None, 
             matched = force_matches(matched, iou)
     return Assignment(matched if ignore is None else excuse(matched, anchors, ignore))
 
-# %% ../nbs/07_assignment.ipynb #c027
+# %% ../nbs/07_assignment.ipynb #c028
 def atss_candidates(anchors: Tensor, boxes: Tensor, level_sizes: tuple[int, ...], n_candidates: int) -> Tensor:
     "For each of `boxes` (G, 4) the `n_candidates` anchors a level whose centres are nearest: indices (levels * n, G)."
     centres, signs = xyxy_to_cxcywh(anchors)[:, :2], xyxy_to_cxcywh(boxes)[:, :2]
@@ -91,7 +91,7 @@ def atss_candidates(anchors: Tensor, boxes: Tensor, level_sizes: tuple[int, ...]
         start += n
     return torch.cat(candidates)
 
-# %% ../nbs/07_assignment.ipynb #c028
+# %% ../nbs/07_assignment.ipynb #c029
 def assign_atss(anchors: Tensor, boxes: Tensor, ignore: Tensor | None = None, level_sizes: tuple[int, ...] | None = None,
                 n_shapes: int = 1, k: int = 9) -> Assignment:
     """Adaptive training sample selection, https://arxiv.org/abs/1912.02424
@@ -113,7 +113,7 @@ def assign_atss(anchors: Tensor, boxes: Tensor, ignore: Tensor | None = None, le
         matched = force_matches(torch.where(best >= 0, owner, matched), iou)
     return Assignment(matched if ignore is None else excuse(matched, anchors, ignore))
 
-# %% ../nbs/07_assignment.ipynb #c038
+# %% ../nbs/07_assignment.ipynb #c039
 def positives_by_size(sizes_wh: Tensor, assign, strides, shapes, edges=(0, 24, 32, 64, 1000), seed: int = 0) -> dict[str, float]:
     """Mean number of positive anchors a sign, by the longest side of the sign, each sign alone at a random place.
 
