@@ -13,10 +13,10 @@ __all__ = ['COLUMNS', 'CSV_NAMES', 'IMAGE_TYPES', 'GREY', 'FRAME_NAME', 'EMPTY',
            'without_empty', 'open_dataset', 'share_with_neighbour', 'drive_table', 'stratify', 'split_deviation',
            'polish', 'choose_drives', 'split_by_drive', 'assert_no_shared_drive', 'split_report', 'write_split',
            'split_rows', 'read_split', 'read_image', 'Target', 'box_table', 'box_statistics', 'resize', 'place',
-           'fit_frame', 'fit_transform', 'window_start', 'cut_boxes', 'crop_frame', 'color_augment', 'refuse_moving',
-           'crop_transform', 'FrameDataset', 'collate', 'EpochOrder', 'single_thread', 'make_loader', 'pixel_counts',
-           'statistics_of_counts', 'pixel_statistics', 'boxes_per_frame', 'plot_box_sizes', 'sample_view',
-           'plot_samples']
+           'fit_scale', 'fit_frame', 'fit_transform', 'window_start', 'cut_boxes', 'pick_sign', 'crop_frame',
+           'color_augment', 'refuse_moving', 'crop_transform', 'FrameDataset', 'collate', 'EpochOrder', 'single_thread',
+           'make_loader', 'class_weights', 'repeat_rare', 'pixel_counts', 'statistics_of_counts', 'pixel_statistics',
+           'boxes_per_frame', 'plot_box_sizes', 'sample_view', 'plot_samples']
 
 # %% ../nbs/02_data.ipynb #c003
 import os
@@ -456,7 +456,7 @@ def drive_of(filenames, gap_seconds=60):
     drive = pd.Series([PurePosixPath(str(f)).name for f in filenames], dtype=object)
     t = frame_times(filenames).dropna().sort_values(kind='stable')
     begins = ~(t.diff().dt.total_seconds() <= gap_seconds) | (t.dt.date != t.shift().dt.date)
-    drive[t.index] = t.where(begins).ffill().dt.strftime('%Y-%m-%d %H:%M:%S')
+    drive[t.index] = t.where(begins).ffill().dt.strftime('%Y_%m_%d_%H_%M_%S')
     return drive.tolist()
 
 # %% ../nbs/02_data.ipynb #c077
@@ -715,9 +715,13 @@ def place(image, size):
     return canvas
 
 # %% ../nbs/02_data.ipynb #c137
+def fit_scale(frame_size, size):
+    "The factor by which a frame of `frame_size` (height, width) is shrunk to fit into `size`; never above 1."
+    return min(1.0, size[0] / frame_size[0], size[1] / frame_size[1])
+
 def fit_frame(image, boxes, labels, ignore, rng, size):
     "Whole frame on a canvas of `size`: one scale for both sides, never above 1, at the top left."
-    scale = min(1.0, size[0] / image.shape[0], size[1] / image.shape[1])
+    scale = fit_scale(image.shape[:2], size)
     return place(resize(image, scale), size), boxes * scale, labels, ignore * scale, scale
 
 def fit_transform(size):
@@ -743,10 +747,16 @@ def cut_boxes(boxes, corner, scale, size, least=0.5):
     return clipped, whole & seen, seen
 
 # %% ../nbs/02_data.ipynb #c150
-def crop_frame(image, boxes, labels, ignore, rng, crop, scale, sign_share, augment):
-    "A random window of the frame at a random scale, cut out before it is resized."
-    s = float(np.exp(rng.uniform(*np.log(scale))))
-    sign = boxes[rng.integers(len(boxes))].tolist() if rng.random() < sign_share and len(boxes) else None
+def pick_sign(boxes, labels, rng, weights=None):
+    "One of `boxes` as a list, a sign of weight 2 twice as often as one of weight 1 (`weights`: one a class, None: all alike)."
+    if weights is None: return boxes[rng.integers(len(boxes))].tolist()
+    share = np.asarray(weights, float)[labels.numpy()]
+    return boxes[rng.choice(len(boxes), p=share / share.sum())].tolist()
+
+def crop_frame(image, boxes, labels, ignore, rng, crop, scale, sign_share, augment, size=None, weights=None):
+    "A random window of the frame at a random scale (times `fit_scale` when `size` is given), cut out before it is resized."
+    s = float(np.exp(rng.uniform(*np.log(scale)))) * (fit_scale(image.shape[:2], size) if size else 1.0)
+    sign = pick_sign(boxes, labels, rng, weights) if rng.random() < sign_share and len(boxes) else None
     spans = [(sign[1], sign[3]), (sign[0], sign[2])] if sign else [None, None]
     y, x = corner = [window_start(c / s, full, rng, span) for c, full, span in zip(crop, image.shape, spans)]
     part = image[y:y + int(np.ceil(crop[0] / s)) + 2, x:x + int(np.ceil(crop[1] / s)) + 2]
@@ -775,11 +785,13 @@ def refuse_moving(transform):
         if isinstance(t, A.DualTransform): raise ValueError(f'{type(t).__name__} moves pixels: crop_transform takes colour changes only')
         if hasattr(t, 'transforms'): refuse_moving(t)
 
-def crop_transform(crop=(384, 384), scale=(0.65, 1.5), sign_share=0.8, augment=True):
-    "Training transform, see `crop_frame`. `augment`: True for `color_augment()`, None for none, or an albumentations Compose."
+def crop_transform(crop=(384, 384), scale=(0.65, 1.5), sign_share=0.8, augment=True, size=None, weights=None):
+    """Training transform, see `crop_frame`. `augment`: True for `color_augment()`, None for none, or an albumentations Compose;
+    `size`: (height, width) at which whole frames will be evaluated: larger ones are shrunk for training too;
+    `weights`: how often a crop is made around a sign of each class, see `class_weights`."""
     if augment is True: augment = color_augment()
     if augment: refuse_moving(augment)
-    return partial(crop_frame, crop=tuple(crop), scale=tuple(scale), sign_share=sign_share, augment=augment or None)
+    return partial(crop_frame, crop=tuple(crop), scale=tuple(scale), sign_share=sign_share, augment=augment or None, size=size, weights=weights)
 
 # %% ../nbs/02_data.ipynb #c157
 class FrameDataset(Dataset):
@@ -836,6 +848,18 @@ def make_loader(dataset, batch_size, shuffle=False, seed=0, workers=0):
                       generator=torch.Generator().manual_seed(seed))
 
 # %% ../nbs/02_data.ipynb #c171
+def class_weights(frames, n_classes, power=0.5):
+    "(boxes of the commonest class / boxes of the class) ** `power`, for each class: 1 for the commonest, more for rarer ones: (C,)."
+    counts = np.bincount(np.concatenate([f.labels.numpy() for f in frames] + [np.zeros(0, int)]), minlength=n_classes)
+    return (max(counts.max(), 1) / np.maximum(counts, 1)) ** power
+
+def repeat_rare(frames, weights, seed=0):
+    "`frames`, each as often as the largest weight of its signs says (fractions by chance, seeded), in order; without signs once."
+    rng = np.random.default_rng(seed)
+    times = [max([1.0, *np.asarray(weights)[f.labels.numpy()].tolist()]) for f in frames]
+    return [f for f, t in zip(frames, times) for _ in range(int(t) + (rng.random() < t % 1))]
+
+# %% ../nbs/02_data.ipynb #c178
 def pixel_counts(images):
     "How often each value 0..255 occurs in each channel of RGB uint8 images: int64 (3, 256), exact."
     counts = np.zeros((3, 256), dtype=np.int64)
@@ -850,19 +874,19 @@ def statistics_of_counts(counts):
     variance = (counts * (value - mean[:, None]) ** 2).sum(1) / n
     return mean / 255, np.sqrt(variance) / 255
 
-# %% ../nbs/02_data.ipynb #c172
+# %% ../nbs/02_data.ipynb #c179
 def pixel_statistics(frames):
     "(mean, std) of each colour channel over all pixels of all frames, in 0..1, float64 (3,)."
     if not frames: raise ValueError('no frames: there are no pixels to take the mean of')
     return statistics_of_counts(pixel_counts(read_image(f.path) for f in frames))
 
-# %% ../nbs/02_data.ipynb #c179
+# %% ../nbs/02_data.ipynb #c186
 def boxes_per_frame(frames):
     "Smallest, mean and largest number of boxes in a frame."
     n = [len(f.labels) for f in frames]
     return {'min': min(n), 'mean': sum(n) / len(n), 'max': max(n)} if n else {'min': 0, 'mean': 0.0, 'max': 0}
 
-# %% ../nbs/02_data.ipynb #c182
+# %% ../nbs/02_data.ipynb #c189
 def plot_box_sizes(frames, classes, top=20):
     "Box-plots of width and height of the `top` most frequent classes, each class in its colour."
     table, colors = box_table(frames), class_colors(len(classes)) / 255
@@ -880,7 +904,7 @@ def plot_box_sizes(frames, classes, top=20):
     fig.tight_layout()
     return axes
 
-# %% ../nbs/02_data.ipynb #c185
+# %% ../nbs/02_data.ipynb #c192
 def sample_view(frame, classes, size=None):
     "The frame with its boxes and class names (ignore regions grey); with `size` only the part around its first sign."
     colors = np.concatenate([class_colors(len(classes)), [[128] * 3]])[torch.cat([frame.labels, frame.labels.new_full((len(frame.ignore),), -1)])]
@@ -893,7 +917,7 @@ def sample_view(frame, classes, size=None):
     keep = seen.nonzero()[:, 0].tolist()
     return draw_boxes(place(image[y:, x:], size), boxes[seen], [names[k] for k in keep], colors.reshape(-1, 3)[keep])
 
-# %% ../nbs/02_data.ipynb #c186
+# %% ../nbs/02_data.ipynb #c193
 def plot_samples(frames, classes, n=6, size=(240, 320), columns=3):
     "`n` frames spread evenly over the list, each as a piece of `size` around its first sign (None: whole frames)."
     if not frames: raise ValueError('no frames to show')

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 # %% ../nbs/05_head.ipynb #c004
 from .boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 
-# %% ../nbs/05_head.ipynb #c007
+# %% ../nbs/05_head.ipynb #c008
 RTSD_LONGEST_SIDE = {0.0: 16, 0.05: 18, 0.25: 21, 0.5: 25, 0.75: 32, 0.95: 59, 1.0: 110}
 
 def rtsd_like_sizes(n: int, seed: int = 0) -> Tensor:
@@ -30,7 +30,7 @@ def rtsd_like_sizes(n: int, seed: int = 0) -> Tensor:
     wh = np.stack([longest * np.minimum(aspect, 1), longest / np.maximum(aspect, 1)], 1)
     return torch.from_numpy(wh).float()
 
-# %% ../nbs/05_head.ipynb #c010
+# %% ../nbs/05_head.ipynb #c011
 def anchor_shapes(sizes_wh: Tensor, k: int = 5, seed: int = 0) -> Tensor:
     """`k` anchor shapes (width, height) for boxes of `sizes_wh` (N, 2): k-means on log sizes, small to large: (k, 2).
 
@@ -48,7 +48,7 @@ def anchor_shapes(sizes_wh: Tensor, k: int = 5, seed: int = 0) -> Tensor:
     shapes = torch.from_numpy(np.exp(centres)).float()
     return shapes[shapes.prod(1).argsort()]
 
-# %% ../nbs/05_head.ipynb #c019
+# %% ../nbs/05_head.ipynb #c020
 def level_anchors(map_size: tuple[int, int], stride: int, shapes: Tensor) -> Tensor:
     "Anchors of one feature map of `map_size` (height, width) cells, centred on its cells: (height * width * K, 4) xyxy."
     height, width = map_size
@@ -59,7 +59,7 @@ def level_anchors(map_size: tuple[int, int], stride: int, shapes: Tensor) -> Ten
     sizes = shapes.expand(height, width, -1, -1)                     # (H, W, K, 2)
     return cxcywh_to_xyxy(torch.cat([centres, sizes], -1).reshape(-1, 4))
 
-# %% ../nbs/05_head.ipynb #c024
+# %% ../nbs/05_head.ipynb #c025
 def grid_anchors(map_sizes: Sequence[tuple[int, int]], strides: Sequence[int], shapes: Sequence[Tensor]) -> Tensor:
     "Anchors of all levels, one after the other: (A, 4) xyxy in pixels of the network input."
     if not len(map_sizes) == len(strides) == len(shapes):
@@ -71,7 +71,7 @@ def map_sizes(size: tuple[int, int], strides: Sequence[int]) -> list[tuple[int, 
     "Feature map sizes (height, width) for an input of `size` (height, width): every division rounds up."
     return [(math.ceil(size[0] / s), math.ceil(size[1] / s)) for s in strides]
 
-# %% ../nbs/05_head.ipynb #c029
+# %% ../nbs/05_head.ipynb #c030
 def unreached_share(sizes_wh: Tensor, strides: Sequence[int], shapes: Sequence[Tensor], min_iou: float = 0.5, seed: int = 0) -> float:
     """Share of boxes of `sizes_wh` (N, 2), at random places, without an anchor of IoU >= `min_iou`.
 
@@ -85,10 +85,10 @@ def unreached_share(sizes_wh: Tensor, strides: Sequence[int], shapes: Sequence[T
     best = [box_iou(part, anchors).max(1).values for part in boxes.split(500)]
     return float((torch.cat(best) < min_iou).float().mean())
 
-# %% ../nbs/05_head.ipynb #c030
+# %% ../nbs/05_head.ipynb #c031
 from .boxes import box_iou
 
-# %% ../nbs/05_head.ipynb #c035
+# %% ../nbs/05_head.ipynb #c036
 MAX_LOG_SIZE = math.log(1000 / 16)
 
 def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
     size = a[..., 2:] * deltas[..., 2:].clamp(max=MAX_LOG_SIZE).exp()
     return cxcywh_to_xyxy(torch.cat([centre, size], -1))
 
-# %% ../nbs/05_head.ipynb #c041
+# %% ../nbs/05_head.ipynb #c042
 def conv_block(channels_in: int, channels: int) -> nn.Sequential:
     "3x3 convolution, batch norm, SiLU; height and width stay."
     return nn.Sequential(nn.Conv2d(channels_in, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.SiLU(inplace=True))
@@ -116,7 +116,7 @@ def tower(channels_in: int, channels: int, depth: int) -> nn.Sequential:
     "`depth` conv blocks."
     return nn.Sequential(*[conv_block(channels_in if i == 0 else channels, channels) for i in range(depth)])
 
-# %% ../nbs/05_head.ipynb #c043
+# %% ../nbs/05_head.ipynb #c044
 def prior_bias(prior: float = 0.01) -> float:
     "The logit of `prior`: the bias with which a sigmoid starts at that probability."
     return -math.log((1 - prior) / prior)
@@ -128,12 +128,12 @@ def output_conv(channels: int, n: int, bias: float = 0.) -> nn.Conv2d:
     nn.init.constant_(conv.bias, bias)
     return conv
 
-# %% ../nbs/05_head.ipynb #c046
+# %% ../nbs/05_head.ipynb #c047
 def flatten_anchors(maps: Tensor, n: int) -> Tensor:
     "(B, K * n, H, W) -> (B, H * W * K, n), in the order of `grid_anchors`."
     return maps.permute(0, 2, 3, 1).reshape(maps.shape[0], -1, n)
 
-# %% ../nbs/05_head.ipynb #c048
+# %% ../nbs/05_head.ipynb #c049
 class Head(nn.Module):
     """Decoupled anchor head, shared by all levels.
 
@@ -144,7 +144,7 @@ class Head(nn.Module):
         super().__init__()
         self.n_classes, self.n_shapes = n_classes, n_shapes
         self.class_tower, self.box_tower = tower(channels_in, channels, depth), tower(channels_in, channels, depth)
-        class_bias = 0. if objectness else prior_bias()
+        class_bias = prior_bias(1 / max(n_classes, 2)) if objectness else prior_bias()
         self.class_logits = output_conv(channels, n_shapes * n_classes, class_bias)
         self.deltas = output_conv(channels, n_shapes * 4)
         self.objectness = output_conv(channels, n_shapes, prior_bias()) if objectness else None

@@ -21,7 +21,7 @@ from .data import Target
 from .detector import Outputs
 from .head import decode_boxes
 
-# %% ../nbs/08_loss.ipynb #c017
+# %% ../nbs/08_loss.ipynb #c018
 def objectness_loss(logits: Tensor, assignment: Assignment) -> Tensor:
     """Focal loss summed over all anchors that are not ignored; divide by the number of positives.
 
@@ -30,7 +30,7 @@ def objectness_loss(logits: Tensor, assignment: Assignment) -> Tensor:
     known = ~assignment.ignored
     return sigmoid_focal_loss(logits[known].float(), assignment.positive[known].float(), reduction='sum')
 
-# %% ../nbs/08_loss.ipynb #c020
+# %% ../nbs/08_loss.ipynb #c021
 def class_targets(assignment: Assignment, labels: Tensor, n_classes: int) -> Tensor:
     "One-hot rows (A, C) for positive anchors, zeros for the others; `labels` (G,)."
     targets = torch.zeros(len(assignment.matched), n_classes, device=labels.device)
@@ -38,7 +38,7 @@ def class_targets(assignment: Assignment, labels: Tensor, n_classes: int) -> Ten
     targets[positive, labels[assignment.matched[positive]]] = 1.
     return targets
 
-# %% ../nbs/08_loss.ipynb #c021
+# %% ../nbs/08_loss.ipynb #c022
 def class_loss(logits: Tensor, assignment: Assignment, labels: Tensor, objectness: bool = True) -> Tensor:
     """Sum of the class losses of one frame; divide by the number of positives. `logits` (A, C), `labels` (G,).
 
@@ -51,7 +51,7 @@ def class_loss(logits: Tensor, assignment: Assignment, labels: Tensor, objectnes
     known = ~assignment.ignored
     return sigmoid_focal_loss(logits[known].float(), targets[known], reduction='sum')
 
-# %% ../nbs/08_loss.ipynb #c029
+# %% ../nbs/08_loss.ipynb #c030
 def box_loss(deltas: Tensor, anchors: Tensor, assignment: Assignment, boxes: Tensor) -> Tensor:
     """Sum of 1 - GIoU over positive anchors; divide by their number. `deltas` (A, 4), `anchors` (A, 4), `boxes` (G, 4).
 
@@ -61,7 +61,7 @@ def box_loss(deltas: Tensor, anchors: Tensor, assignment: Assignment, boxes: Ten
     decoded = decode_boxes(deltas[positive].float(), anchors[positive])
     return generalized_box_iou_loss(decoded, boxes[assignment.matched[positive]], reduction='sum')
 
-# %% ../nbs/08_loss.ipynb #c032
+# %% ../nbs/08_loss.ipynb #c033
 Assigner = Callable[[Outputs, Target], Assignment]
 
 def atss(outputs: Outputs, target: Target) -> Assignment:
@@ -72,7 +72,7 @@ def iou_thresholds(outputs: Outputs, target: Target) -> Assignment:
     "IoU thresholds 0.4 and 0.5 for one frame of a batch."
     return assign_by_iou(outputs.anchors, target.boxes, target.ignore)
 
-# %% ../nbs/08_loss.ipynb #c033
+# %% ../nbs/08_loss.ipynb #c034
 @dataclass
 class Losses:
     "The loss of a batch and its parts (scalars, already weighted), and the number of positive anchors."
@@ -88,7 +88,7 @@ class Losses:
     def as_floats(self) -> dict[str, float]:
         return {'loss': self.total.item(), 'box': self.box.item(), 'objectness': self.objectness.item(), 'class': self.classes.item()}
 
-# %% ../nbs/08_loss.ipynb #c034
+# %% ../nbs/08_loss.ipynb #c035
 def detection_loss(outputs: Outputs, targets: Sequence[Target], assign: Assigner = atss, box_weight: float = 2.,
                    objectness_weight: float = 1., class_weight: float = 1.) -> Losses:
     """Loss of a batch: each part summed over the batch's anchors and divided by the batch's positives (at least 1).

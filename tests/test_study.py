@@ -1,0 +1,176 @@
+"""11_study beyond its notebook: what a row depends on, what makes a run another one, what survives a crash."""
+import json
+import os
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from rtsd_nb.data import Frame, open_dataset, split_by_drive
+from rtsd_nb.loss import iou_thresholds
+from rtsd_nb.scenes import make_scenes
+from rtsd_nb.study import (Variant, describe_function, describe_run, digest, plot_study, run_study, run_variant, study_table,
+                           variant_config)
+from rtsd_nb.training import TrainSettings
+
+BOX = torch.tensor([[10., 10, 34, 34]])
+TRAIN = [Frame(f'{i}.jpg', size=(720, 1280), boxes=BOX + i, labels=torch.tensor([0])) for i in range(8)]
+VALID = [replace(TRAIN[0], filename='v.jpg')]
+SETTINGS = TrainSettings(epochs=1, crop=(64, 64))
+
+
+class Runner:
+    "Stands in for `run_variant`: counts, and trains nothing"
+    def __init__(self, fail_after=10**9): self.calls, self.fail_after = [], fail_after
+
+    def __call__(self, variant, train, valid, classes, settings, seed):
+        if len(self.calls) == self.fail_after: raise RuntimeError('power cut')
+        self.calls.append((variant.name, seed))
+        return {'variant': variant.name, 'seed': seed, 'map': 0.1, 'map_50': 0.2, 'parameters': 1, 'steps': 1, 'frames': 8,
+                'run': describe_run(variant, train, valid, classes, settings, seed)}
+
+
+def study(runner, folder, variants=(Variant('a'), Variant('b', config={'channels': 32})), train=TRAIN, valid=VALID, settings=SETTINGS, seeds=(0, 1)):
+    return run_study(variants, train, valid, ('sign',), settings, seeds, folder, run=runner)
+
+
+def test_a_study_repeated_runs_nothing(tmp_path):
+    first, second = Runner(), Runner()
+    rows = study(first, tmp_path)
+    assert first.calls == [('a', 0), ('b', 0), ('a', 1), ('b', 1)], 'a whole comparison per seed'
+    assert study(second, tmp_path) == rows and second.calls == []
+    assert [(r['variant'], r['seed']) for r in rows] == [('a', 0), ('a', 1), ('b', 0), ('b', 1)]
+
+
+def test_one_more_seed_runs_only_that(tmp_path):
+    study(Runner(), tmp_path)
+    more = Runner()
+    study(more, tmp_path, seeds=(0, 1, 2))
+    assert more.calls == [('a', 2), ('b', 2)]
+
+
+CHANGES = {
+    'config': dict(variants=(Variant('a', config={'channels': 16}), Variant('b', config={'channels': 32}))),
+    'settings': dict(variants=(Variant('a', settings={'learning_rate': 1e-3}), Variant('b', config={'channels': 32}))),
+    'assigner': dict(variants=(Variant('a', assign=iou_thresholds), Variant('b', config={'channels': 32}))),
+    'weights': dict(variants=(Variant('a', weights=None), Variant('b', config={'channels': 32})))}
+
+
+@pytest.mark.parametrize('change', CHANGES)
+def test_a_changed_variant_runs_and_the_other_does_not(change, tmp_path):
+    study(Runner(), tmp_path)
+    again = Runner()
+    study(again, tmp_path, **CHANGES[change])
+    assert again.calls == [('a', 0), ('a', 1)]
+    third = Runner()
+    study(third, tmp_path)
+    assert third.calls == [], 'the rows of the first study are still there'
+
+
+COMMON = {'frames to train on': dict(train=TRAIN[:-1]), 'boxes': dict(train=[replace(TRAIN[0], boxes=BOX + 0.5), *TRAIN[1:]]),
+          'frames to score on': dict(valid=[replace(VALID[0], labels=torch.tensor([0]), ignore=BOX)]),
+          'settings': dict(settings=replace(SETTINGS, epochs=2))}
+
+
+@pytest.mark.parametrize('change', COMMON)
+def test_what_is_common_to_all_runs_all(change, tmp_path):
+    study(Runner(), tmp_path)
+    again = Runner()
+    study(again, tmp_path, **COMMON[change])
+    assert len(again.calls) == 4
+
+
+def test_workers_and_names_do_not_make_another_run(tmp_path):
+    a = describe_run(Variant('a'), TRAIN, VALID, ('sign',), SETTINGS, 0)
+    assert a == describe_run(Variant('z'), TRAIN, VALID, ('sign',), replace(SETTINGS, workers=3), 0)
+    assert a == json.loads(json.dumps(a)), 'read back it is the same'
+
+
+def test_an_edited_assigner_is_another_one():
+    space = {'__name__': 'notebook'}
+    def edited(text):
+        import linecache
+        file = f'<cell {digest(text)}>'
+        linecache.cache[file] = (len(text), None, text.splitlines(True), file)
+        exec(compile(text, file, 'exec'), space)
+        return describe_function(space['mine'])
+    first = edited('def mine(outputs, target): return 1\n')
+    assert first == edited('def mine(outputs, target): return 1\n') != edited('def mine(outputs, target): return 2\n')
+    assert describe_function(partial(iou_thresholds, x=1)) != describe_function(partial(iou_thresholds, x=2))
+
+
+def test_finished_rows_survive_a_crash(tmp_path):
+    with pytest.raises(RuntimeError, match='power cut'): study(Runner(fail_after=3), tmp_path)
+    rest = Runner()
+    assert len(study(rest, tmp_path)) == 4 and rest.calls == [('b', 1)]
+    assert not list(tmp_path.glob('*.partial'))
+
+
+def test_a_damaged_row_is_named(tmp_path):
+    study(Runner(), tmp_path)
+    file = sorted(tmp_path.glob('a-0-*.json'))[0]
+    file.write_text(file.read_text()[:40])
+    with pytest.raises(ValueError, match='a-0-.*delete it'): study(Runner(), tmp_path)
+    file.unlink()
+    again = Runner()
+    study(again, tmp_path)
+    assert again.calls == [('a', 0)]
+
+
+def test_a_wrong_variant_stops_before_the_first_run(tmp_path):
+    runner = Runner()
+    with pytest.raises(ValueError, match='must be a function'): study(runner, tmp_path, variants=(Variant('a'), Variant('b', assign=print)))
+    with pytest.raises(ValueError, match='different names'): study(runner, tmp_path, variants=(Variant('a'), Variant('a', weights=None)))
+    with pytest.raises(ValueError, match='different seeds'): study(runner, tmp_path, seeds=(1, 1))
+    assert runner.calls == []
+
+
+def test_anchors_follow_the_size_of_a_variant():
+    frames = [replace(f, boxes=torch.tensor([[0., 0, 20 + 10 * i, 30]])) for i, f in enumerate(TRAIN)]
+    native, quarter = (np.array(variant_config(Variant('v', config=c), frames, ('sign',)).shapes) for c in ({'n_shapes': 2}, {'n_shapes': 2, 'size': (180, 320)}))
+    assert native.shape == quarter.shape == (1, 2, 2)
+    np.testing.assert_allclose(quarter, native / 4, rtol=0.02)
+
+
+def row(variant, seed, score, valid='v', classes=('sign',)):
+    return {'variant': variant, 'seed': seed, 'map': score, 'map_50': score, 'parameters': 5, 'steps': 2, 'frames': 16,
+            'run': {'valid': valid, 'config': {'classes': list(classes)}}}
+
+
+def test_mean_spread_and_gain_by_hand():
+    "Spread is the standard deviation of a sample; the gain uses the seeds that both have"
+    t = study_table([row('z', 0, 0.2), row('z', 1, 0.4), row('z', 2, 0.9), row('a', 0, 0.3), row('a', 1, 0.5)], ['map'])
+    assert list(t.index) == ['z', 'a'] and list(t['seeds']) == [3, 2]
+    np.testing.assert_allclose(t['map'], [0.5, 0.4])
+    np.testing.assert_allclose(t['map_spread'], [np.sqrt((0.09 + 0.01 + 0.16) / 2), np.sqrt(0.02)])
+    np.testing.assert_allclose(t['map_gain'], [0, 0.1], err_msg='not 0.4 - 0.5: the lucky third seed of z is left out')
+    assert (t['parameters'] == 5).all() and (t['frames'] == 16).all()
+
+
+def test_rows_that_cannot_be_compared():
+    for other, words in ((row('b', 0, 1., valid='w'), 'sets of frames'), (row('b', 0, 1., classes=('x',)), 'sets of classes'), (row('a', 0, 1.), 'twice')):
+        with pytest.raises(ValueError, match=words): study_table([row('a', 0, 1.), other])
+
+
+def test_plots_draw_each_variant_and_stand_missing_scores():
+    rows = [row('a', 0, 0.5), row('a', 1, 0.7), row('b', 0, None)]
+    assert [t.get_text() for t in plot_study(rows).get_yticklabels()] == ['a', 'b']
+    ax = plot_study(rows, 'map', against='parameters')
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ['a', 'b']
+
+
+@pytest.mark.slow
+def test_a_real_run_is_the_same_twice_and_carries_what_it_depends_on(tmp_path):
+    data = open_dataset(make_scenes())
+    train, valid = split_by_drive(data.frames, data.classes)
+    args = train[:8], valid[:2], data.classes, replace(SETTINGS, batch_size=4), 3
+    variant = Variant('tiny', config={'channels': 16, 'size': (90, 160)}, weights=None)
+    first, second = (run_variant(variant, *args) for _ in range(2))
+    assert first == second
+    assert first['run'] == describe_run(variant, *args) and first['run']['settings']['seed'] == 3
+    assert first['run']['settings']['trainable_blocks'] is None, 'random layers are not frozen'
+    assert (first['steps'], first['frames'], first['valid_boxes']) == (2, 8, sum(len(f.boxes) for f in valid[:2]))
+    assert first['run']['config']['classes'] == list(data.classes) and {k for k in first if k.startswith('ap_')} == {'ap_0-24', 'ap_24-32', 'ap_32-64', 'ap_64+'}
+    assert os.getcwd() not in json.dumps(first)
