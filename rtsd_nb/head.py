@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RTSD_LONGEST_SIDE', 'MAX_LOG_SIZE', 'rtsd_like_sizes', 'anchor_shapes', 'level_anchors', 'grid_anchors', 'map_sizes',
-           'unreached_share', 'encode_boxes', 'decode_boxes', 'conv_block', 'tower', 'prior_bias', 'output_conv',
-           'flatten_anchors', 'Head']
+           'unreached_share', 'encode_boxes', 'decode_boxes', 'tower', 'prior_bias', 'output_conv', 'flatten_anchors',
+           'Head']
 
 # %% ../nbs/05_head.ipynb #c003
 import math
@@ -17,7 +17,8 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 # %% ../nbs/05_head.ipynb #c004
-from .boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from .boxes import box_iou, cxcywh_to_xyxy, xyxy_to_cxcywh
+from .neck import conv_block
 
 # %% ../nbs/05_head.ipynb #c008
 RTSD_LONGEST_SIDE = {0.0: 16, 0.05: 18, 0.25: 21, 0.5: 25, 0.75: 32, 0.95: 59, 1.0: 110}
@@ -85,10 +86,7 @@ def unreached_share(sizes_wh: Tensor, strides: Sequence[int], shapes: Sequence[T
     best = [box_iou(part, anchors).max(1).values for part in boxes.split(500)]
     return float((torch.cat(best) < min_iou).float().mean())
 
-# %% ../nbs/05_head.ipynb #c031
-from .boxes import box_iou
-
-# %% ../nbs/05_head.ipynb #c036
+# %% ../nbs/05_head.ipynb #c035
 MAX_LOG_SIZE = math.log(1000 / 16)
 
 def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
@@ -107,16 +105,12 @@ def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
     size = a[..., 2:] * deltas[..., 2:].clamp(max=MAX_LOG_SIZE).exp()
     return cxcywh_to_xyxy(torch.cat([centre, size], -1))
 
-# %% ../nbs/05_head.ipynb #c042
-def conv_block(channels_in: int, channels: int) -> nn.Sequential:
-    "3x3 convolution, batch norm, SiLU; height and width stay."
-    return nn.Sequential(nn.Conv2d(channels_in, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.SiLU(inplace=True))
-
+# %% ../nbs/05_head.ipynb #c041
 def tower(channels_in: int, channels: int, depth: int) -> nn.Sequential:
-    "`depth` conv blocks."
+    "`depth` times 3x3 convolution, batch norm, SiLU; height and width stay."
     return nn.Sequential(*[conv_block(channels_in if i == 0 else channels, channels) for i in range(depth)])
 
-# %% ../nbs/05_head.ipynb #c044
+# %% ../nbs/05_head.ipynb #c043
 def prior_bias(prior: float = 0.01) -> float:
     "The logit of `prior`: the bias with which a sigmoid starts at that probability."
     return -math.log((1 - prior) / prior)
@@ -128,12 +122,12 @@ def output_conv(channels: int, n: int, bias: float = 0.) -> nn.Conv2d:
     nn.init.constant_(conv.bias, bias)
     return conv
 
-# %% ../nbs/05_head.ipynb #c047
+# %% ../nbs/05_head.ipynb #c046
 def flatten_anchors(maps: Tensor, n: int) -> Tensor:
     "(B, K * n, H, W) -> (B, H * W * K, n), in the order of `grid_anchors`."
     return maps.permute(0, 2, 3, 1).reshape(maps.shape[0], -1, n)
 
-# %% ../nbs/05_head.ipynb #c049
+# %% ../nbs/05_head.ipynb #c048
 class Head(nn.Module):
     """Decoupled anchor head, shared by all levels.
 
