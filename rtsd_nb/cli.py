@@ -26,7 +26,9 @@ from PIL import Image
 
 # %% ../nbs/b_cli.ipynb #c004
 import rtsd_nb
-from .data import Annotations, Frame, open_dataset, read_image, read_split, split_by_drive, split_report, write_split
+from .data import Annotations, Frame, open_dataset
+from .split import read_split, split_by_drive, split_report, write_split
+from .samples import read_image
 from .detector import build_detector, load_detector, predict_frames, save_detector
 from .inference import detections_table, draw_detections, find_images, readable_frames, relabel
 from .metrics import Evaluation, evaluate, plot_truth_and_predictions

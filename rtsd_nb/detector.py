@@ -24,7 +24,8 @@ from tqdm.auto import tqdm
 from . import neck as necks
 from .backbone import Backbone, make_backbone
 from .boxes import Detections, clip_boxes
-from .data import Frame, FrameDataset, collate, fit_transform
+from .data import Frame
+from .samples import FrameDataset, collate, fit_transform
 from .head import Head, decode_boxes, encode_boxes, grid_anchors
 
 # %% ../nbs/06_detector.ipynb #c008

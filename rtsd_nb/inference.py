@@ -18,7 +18,8 @@ import torch
 
 # %% ../nbs/12_inference.ipynb #c004
 from .boxes import Detections, box_iou, class_colors, draw_boxes
-from .data import Frame, check_image, read_image
+from .data import Frame, check_image
+from .samples import read_image
 from .detector import Detector, predict_frames
 
 # %% ../nbs/12_inference.ipynb #c011

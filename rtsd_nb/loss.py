@@ -17,7 +17,7 @@ from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
 # %% ../nbs/08_loss.ipynb #c004
 from .assignment import Assignment, assign_atss, assign_by_iou
-from .data import Target
+from .samples import Target
 from .detector import Outputs
 from .head import decode_boxes
 

@@ -20,7 +20,8 @@ import pandas as pd
 import torch
 from fastcore.basics import patch
 from .boxes import Detections, box_ioa, box_iou, class_colors, draw_boxes, show_image, xyxy_to_xywh
-from .data import Frame, read_image
+from .data import Frame
+from .samples import read_image
 
 # %% ../nbs/10_metrics.ipynb #c012
 def match_detections(

@@ -27,8 +27,9 @@ from tqdm.auto import tqdm
 # %% ../nbs/09_training.ipynb #c004
 from .backbone import freeze
 from .boxes import Detections
-from .data import (Frame, FrameDataset, Target, class_weights, collate, crop_transform, fit_scale, fit_transform, make_loader,
-                          repeat_rare)
+from .data import Frame
+from .samples import (FrameDataset, Target, class_weights, collate, crop_transform, fit_scale, fit_transform, make_loader,
+                             repeat_rare)
 from .detector import Detector, DetectorConfig, autocast, postprocess, to_frame_pixels
 from .head import anchor_shapes
 from .loss import Assigner, Losses, atss, detection_loss

@@ -16,7 +16,8 @@ from torchmetrics.detection import MeanAveragePrecision
 
 from rtsd_nb.assignment import BACKGROUND, IGNORED, Assignment, assign_atss, assign_by_iou
 from rtsd_nb.boxes import Detections, box_iou
-from rtsd_nb.data import Frame, Target, open_dataset
+from rtsd_nb.data import Frame, open_dataset
+from rtsd_nb.samples import Target
 from rtsd_nb.detector import (DetectorConfig, Outputs, build_detector, load_detector, postprocess, predict_frames, read_checkpoint,
                               save_detector, to_frame_pixels)
 from rtsd_nb.head import (Head, anchor_shapes, decode_boxes, encode_boxes, grid_anchors, level_anchors, map_sizes, rtsd_like_sizes,
@@ -287,7 +288,7 @@ def test_defect_21_validation_loss_of_a_perfect_network_is_zero(anchors):
 def test_defect_21_validation_uses_the_loss_of_training(tmp_path):
     detector = tiny_detector().eval()
     frames = fake_frames(tmp_path, 2)
-    from rtsd_nb.data import FrameDataset, collate, fit_transform
+    from rtsd_nb.samples import FrameDataset, collate, fit_transform
     images, targets = collate([FrameDataset(frames, fit_transform(detector.size))[i] for i in range(2)])
     with torch.inference_mode():
         by_hand = detection_loss(detector(images), targets).total.item()

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from rtsd_nb.data import Frame, open_dataset, split_by_drive
+from rtsd_nb.data import Frame, open_dataset
+from rtsd_nb.split import split_by_drive
 from rtsd_nb.loss import iou_thresholds
 from rtsd_nb.scenes import make_scenes
 from rtsd_nb.study import (Variant, describe_function, describe_run, digest, plot_study, run_study, run_variant, study_table,
