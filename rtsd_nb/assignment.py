@@ -54,10 +54,13 @@ def force_matches(matched: Tensor, quality: Tensor) -> Tensor:
 
 # %% ../nbs/07_assignment.ipynb #c019
 def excuse(matched: Tensor, anchors: Tensor, ignore: Tensor, min_share: float = 0.5) -> Tensor:
-    "Background anchors with at least `min_share` of their area inside one of the `ignore` boxes (M, 4) become IGNORED."
+    """Background anchors that lie on one of the `ignore` boxes (M, 4) become IGNORED: their centre is inside,
+    or at least `min_share` of their area."""
     if len(ignore) == 0:
         return matched
-    inside = box_ioa(anchors, ignore).max(1).values >= min_share
+    centres = xyxy_to_cxcywh(anchors)[:, None, :2]                   # (A, 1, 2)
+    inside = ((centres >= ignore[:, :2]) & (centres <= ignore[:, 2:])).all(-1).any(1)
+    inside |= box_ioa(anchors, ignore).max(1).values >= min_share
     return matched.where(~(inside & (matched == BACKGROUND)), torch.full_like(matched, IGNORED))
 
 # %% ../nbs/07_assignment.ipynb #c021

@@ -23,9 +23,9 @@ def paint(path, size=(72, 128), seed=0):
     assert cv2.imwrite(str(path), cv2.GaussianBlur(image, (0, 0), 3))
 
 
-def folder_of(tmp_path, rows, header=HEADER, frames=('a.jpg', 'b.jpg'), name='gt.csv'):
+def folder_of(tmp_path, rows, header=HEADER, frames=('a.jpg', 'b.jpg'), name='gt.csv', size=(72, 128)):
     for i, f in enumerate(frames):
-        paint(tmp_path / 'images' / f, seed=i)
+        paint(tmp_path / 'images' / f, size, seed=i)
     (tmp_path / name).write_text(header + '\n'.join(rows) + '\n')
     return tmp_path
 
