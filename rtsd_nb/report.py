@@ -120,7 +120,8 @@ def class_counts(d):
     return np.bincount(d.boxes.label, minlength=len(d.classes))
 
 def log_axis(axis):
-    "A log scale that is labelled 1, 2, 5, 10, 20 ... instead of with powers."
+    "A log scale that is labelled 1, 2, 5, 10, 20 ... instead of with powers; an axis without data stays as it is."
+    if not np.isfinite(axis.get_minpos()): return
     axis.axes.set(**{f'{axis.axis_name}scale': 'log'})
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter('{x:,.0f}')
@@ -569,7 +570,7 @@ def as_table(frame, caption, folded=False):
 def class_section(d, few):
     "Counts, long tail and the table of all classes."
     counts = class_counts(d)
-    tail = drawn(lambda ax: plot_long_tail(d, few, ax), f'Bar chart of boxes per class on a log scale, from {counts.max(initial=0):,} down to {counts.min(initial=0):,}',
+    tail = drawn(lambda ax: plot_long_tail(d, few, ax), f'Bar chart of boxes per class on a log scale; the commonest of {len(counts)} classes has {counts.max(initial=0):,}',
                  f'Red bars: classes with fewer than {few} boxes. A mean over classes gives each of them the weight of the commonest.')
     covered = drawn(lambda ax: plot_coverage(d, ax), 'Curve of the cumulative share of boxes over the classes, commonest first',
                     'How few classes make up nine tenths of all boxes: a detector that knows only these already looks good on the street.')
