@@ -165,7 +165,7 @@ def test_guessed_sizes_of_the_real_frames():
     folder = real('rtsd_annotations')
     stated = {f.filename: f.size for name in ('val_anno.json', 'train_anno_reduced.json')
               for f in open_dataset(folder / name, need_images=False).frames}
-    table = describe_dataset(open_dataset(folder, need_images=False)).frames
+    table = describe_dataset(open_dataset(folder / 'full_gt_reduced.csv', need_images=False)).frames
     assert table.guessed.all()
     right = [stated[n] == (h, w) for n, h, w in zip(table.filename, table.height, table.width)]
     assert len(right) == 6261 and np.mean(right) > 0.99
@@ -263,7 +263,9 @@ def test_headline_by_hand():
     assert headline(described(HAND)) == ('3 frames of 2 drives hold 3 signs of 2 of 3 classes; half of them are at most 30 px long, '
                                          'and the commonest class, y, has 67% of all boxes. No file name tells when.')
     assert headline(described([frame('autosave01_02_2012_09_13_10.jpg', drive='p')])) == (
-        '1 frame of 1 drive hold 0 signs of 0 of 3 classes. They were filmed from 2012-02-01 to 2012-02-01.')
+        '1 frame of 1 drive holds 0 signs of 0 of 3 classes. They were filmed from 2012-02-01 to 2012-02-01.')
+    twice = [frame(name, [[0, 0, 9, 9]] * 2, [0, 0], sign_ids=torch.tensor([7, i])) for i, name in ((-1, 'a'), (8, 'b'))]
+    assert 'hold 4 signs (2 physical signs, each filmed several times) of 1 of 3 classes' in headline(described(twice))
 
 
 def test_warnings_name_what_to_act_on():
@@ -359,7 +361,7 @@ def test_a_report_of_nothing(tmp_path, frames):
         warnings.simplefilter('error')
         page = Page(write_report(a, tmp_path / 'r.html', split=(frames, []), size=(64, 64)))
     assert_self_contained(page)
-    assert f'hold {sum(len(f.labels) for f in frames)} sign' in page.text
+    assert re.search(f'holds? {sum(len(f.labels) for f in frames)} sign', page.text)
     assert 'What they look like' not in page.text  # no images: no section of images
 
 
@@ -408,7 +410,7 @@ def test_a_report_leaves_no_figure_open(tmp_path):
 
 
 def test_report_of_the_real_annotations(tmp_path):
-    a = open_dataset(real('rtsd_annotations'), need_images=False)
+    a = open_dataset(real('rtsd_annotations') / 'full_gt_reduced.csv', need_images=False)
     file = write_report(a, tmp_path / 'r.html')
     page = Page(file)
     assert_self_contained(page)
