@@ -196,6 +196,8 @@ def test_sizes_at_the_network_are_those_of_the_transform():
 def test_heat_map_counts_by_place_in_the_frame():
     counts = heat_map(described(HAND).boxes, (2, 4))  # centres at (5, 10) and (120, 60) of 200 x 100, (12, 25) of 400 x 200
     assert counts.tolist() == [[2, 0, 0, 0], [0, 0, 1, 0]]
+    corner = [frame('a', [[170, 0, 190, 20]], [0], (100, 200))]  # top right
+    assert heat_map(described(corner).boxes, (2, 4)).tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
     same = [frame('a', [[620, 340, 660, 380]], [0], (720, 1280)), frame('b', [[930, 510, 990, 570]], [0], (1080, 1920))]
     assert heat_map(described(same).boxes).max() == 2  # the same place in frames of two sizes
     edge = [frame('a', [[0, 0, 0, 0], [200, 100, 200, 100]], [0, 0], (100, 200)), frame('b', [[0, 0, 9, 9]], [0])]
