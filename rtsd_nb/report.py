@@ -4,16 +4,16 @@
 
 # %% auto #0
 __all__ = ['RTSD_SIZES', 'FILL', 'ALERT', 'GUIDE', 'INPUTS', 'PAGE', 'STYLE', 'box_table', 'frame_table', 'guess_sizes',
-           'Description', 'describe_dataset', 'class_table', 'box_statistics', 'new_axes', 'class_counts', 'log_axis',
-           'plot_long_tail', 'plot_coverage', 'log_bins', 'plot_sign_sizes', 'NetworkInput', 'seen_sizes',
+           'Description', 'describe_dataset', 'class_table', 'box_statistics', 'new_axes', 'counted', 'class_counts',
+           'log_axis', 'plot_long_tail', 'plot_coverage', 'log_bins', 'plot_sign_sizes', 'NetworkInput', 'seen_sizes',
            'shorter_sides', 'size_table', 'plot_network_sizes', 'plot_shapes', 'plot_box_sizes', 'boxes_per_frame',
            'plot_boxes_per_frame', 'heat_map', 'plot_heat_map', 'drive_summary', 'plot_drives', 'day_table',
            'plot_split', 'neighbour_table', 'spread', 'sample_view', 'plot_samples', 'typical_boxes', 'cut_sign',
            'class_crops', 'plot_crops', 'pixel_counts', 'statistics_of_counts', 'pixel_statistics', 'plot_colours',
-           'listed', 'counted', 'headline', 'class_warnings', 'frame_warnings', 'row_warnings', 'split_warnings',
-           'Picture', 'Table', 'Section', 'data_uri', 'drawn', 'photograph', 'cell_text', 'percent', 'as_table',
-           'class_section', 'size_section', 'frame_section', 'drive_section', 'split_section', 'photo_section',
-           'problem_section', 'write_report']
+           'listed', 'headline', 'class_warnings', 'frame_warnings', 'row_warnings', 'split_warnings', 'Picture',
+           'Table', 'Section', 'data_uri', 'drawn', 'photograph', 'cell_text', 'percent', 'as_table', 'class_section',
+           'size_section', 'frame_section', 'drive_section', 'split_section', 'photo_section', 'problem_section',
+           'write_report']
 
 # %% ../nbs/02c_report.ipynb #c003
 import base64
@@ -115,6 +115,10 @@ def new_axes(ax=None):
     "`ax`, or the axes of a new small figure."
     return plt.subplots(figsize=(5.6, 3.4), dpi=80, layout='constrained')[1] if ax is None else ax
 
+def counted(n, word):
+    "'1 frame', '2,000 frames', '0 classes'."
+    return f'{n:,} {word}' + ('' if n == 1 else 'es' if word.endswith('s') else 's')
+
 def class_counts(d):
     "Boxes of each class: int64 (C,)."
     return np.bincount(d.boxes.label, minlength=len(d.classes))
@@ -138,7 +142,7 @@ def plot_long_tail(d, few=20, ax=None):
     log_axis(ax.yaxis)
     ax.set_ylim(0.7, 2 * max(few, *seen, 1))
     ax.set(xlabel='classes, commonest first', ylabel='boxes (log scale)', xlim=(0, len(counts) + 1))
-    ax.set_title(f'{(seen < few).sum()} classes under {few} boxes, {(counts == 0).sum()} without', fontsize=10)
+    ax.set_title(f'{counted((seen < few).sum(), "class")} under {few} boxes, {(counts == 0).sum()} without', fontsize=10)
     return ax
 
 # %% ../nbs/02c_report.ipynb #c026
@@ -150,7 +154,7 @@ def plot_coverage(d, ax=None):
     if counts.sum():
         most = int(np.searchsorted(share, 0.9)) + 1
         ax.axvline(most, color=ALERT, linestyle='--', linewidth=1)
-        ax.set_title(f'{most} of {len(counts)} classes hold 90 % of the boxes', fontsize=10)
+        ax.set_title(f'{most} of {counted(len(counts), "class")}: 90 % of the boxes', fontsize=10)
     ax.set(xlabel='the commonest classes', ylabel='share of all boxes', ylim=(0, 1.03), xlim=(0, len(counts) + 1))
     ax.yaxis.set_major_formatter('{x:.0%}')
     return ax
@@ -329,7 +333,7 @@ def plot_split(train, valid, classes, ax=None):
     log_axis(ax.xaxis)
     ax.set(xlabel='boxes of the class (log scale)', ylabel='share in validation', ylim=(-0.05, 1.05))
     ax.yaxis.set_major_formatter('{x:.0%}')
-    ax.set_title(f'{one_side.sum()} classes stand on one side only', fontsize=10)
+    ax.set_title(f'{counted(one_side.sum(), "class")} on one side only', fontsize=10)
     return ax
 
 # %% ../nbs/02c_report.ipynb #c064
@@ -442,10 +446,6 @@ def listed(names, most=8):
     "'3 (a, b, c)', with at most `most` names."
     shown = ', '.join(map(str, names[:most])) + (', ...' if len(names) > most else '')
     return f'{len(names):,}' + (f' ({shown})' if len(names) else '')
-
-def counted(n, word):
-    "'1 frame', '2,000 frames', '0 classes'."
-    return f'{n:,} {word}' + ('' if n == 1 else 'es' if word.endswith('s') else 's')
 
 def headline(d):
     "What the data set holds, in two sentences."

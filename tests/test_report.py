@@ -255,8 +255,8 @@ def test_long_tail_shows_counts_and_rare_classes():
     ax = plot_long_tail(described(frames), few=20)
     assert [p.get_height() for p in ax.patches] == [30, 3]
     assert ax.patches[0].get_facecolor() != ax.patches[1].get_facecolor()
-    assert ax.get_title() == '1 classes under 20 boxes, 1 without'
-    assert plot_coverage(described(frames)).get_title() == '1 of 3 classes hold 90 % of the boxes'
+    assert ax.get_title() == '1 class under 20 boxes, 1 without'
+    assert plot_coverage(described(frames)).get_title() == '1 of 3 classes: 90 % of the boxes'
     plt.close('all')
 
 
