@@ -52,7 +52,7 @@ def main():
         sys.exit(f'{args.data} is not here: give a folder with RTSD annotations')
     data = open_dataset(args.data, need_images=False)
     print(data)
-    rows, marked = {}, {'train', 'valid'} <= {f.part for f in data.frames}
+    rows, marked = {}, all(by_part(data.frames))
     for seed in range(args.seeds):
         rows['random', seed] = measure(*split_by_frame(data.frames, seed=seed))
         rows['drive', seed] = measure(*split_by_drive(data.frames, data.classes, seed=seed))

@@ -356,8 +356,10 @@ def test_official_split_tells_what_it_leaks():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         official_split([*frames[:2], frames[4]])
-    with pytest.raises(ValueError, match='of 2 frames 2 are marked train and 0 valid'):
+    with pytest.raises(ValueError, match='of 2 frames 2 are marked train and 0 valid or test'):
         official_split(frames[:2])
+    tested = [replace(f, part='test') if f.part == 'valid' else f for f in [*frames[:2], frames[4]]]
+    assert names_of(official_split(tested)[1]) == ['photo.jpg']
     assert leak_sentence(train, valid[2:]) == 'no drive stands on both sides'
     assert leak_sentence([Frame('a', drive='a')], [Frame('b', drive='a')]) == '1 drives stand on both sides, with 100% of the validation frames'
 
