@@ -8,8 +8,8 @@ __all__ = ['MANY_DRIVES', 'LACKING', 'WORDS', 'split_by_frame', 'frame_seconds',
            'copy_between', 'numbered', 'split_groups', 'check_groups', 'drive_table', 'split_deviation', 'split_cost',
            'deviation_weights', 'best_side', 'deal_groups', 'move_costs', 'table_entries', 'polish', 'fill_empty',
            'choose_sides', 'sides_of_frames', 'split_by_drive', 'split_report', 'one_sided_classes', 'leak',
-           'leak_table', 'by_part', 'k_folds', 'leak_sentence', 'official_split', 'write_split', 'write_folds',
-           'named_sides', 'sides_in_file', 'refuse_shared_drives', 'read_split', 'read_folds']
+           'leak_table', 'by_part', 'k_folds', 'parts_of_folds', 'leak_sentence', 'official_split', 'write_split',
+           'write_folds', 'named_sides', 'sides_in_file', 'refuse_shared_drives', 'read_split', 'read_folds']
 
 # %% ../nbs/02a_split.ipynb #c003
 import re
@@ -268,7 +268,8 @@ def fill_empty(side, sizes, n_sides):
 def choose_sides(counts, sizes, shares, seed):
     "The side of each group, (G,): the best of 2 to 64 seeded deals, fewer the more groups there are, each polished."
     amounts, shares = np.column_stack([counts, sizes]), np.asarray(shares)
-    deals = [deal_groups(amounts, shares, np.random.default_rng([seed, start]), blur=start % 2 == 1) for start in range(np.clip(10_000 // len(sizes), 2, 64))]
+    starts = range(np.clip(10_000 // len(sizes), 2, 64))
+    deals = [deal_groups(amounts, shares, np.random.default_rng([seed, start]), blur=start % 2 == 1) for start in starts]
     sides = [polish(fill_empty(side, sizes, len(shares)), amounts, shares) for side in deals]
     return min(sides, key=lambda side: round(split_cost(side, amounts, shares), 12))
 
@@ -324,7 +325,7 @@ def leak(train, valid, seconds=(1, 2, 5, 10)):
     """Shares of the validation frames, by what they have in common with training.
 
     A training frame within each of `seconds` (NaN when no name tells a time), a drive, a physical sign (NaN when no number of one is known);
-    then the share whose names tell no time: for these only the drive can tell, and they are left out of the first rows."""
+    then the share whose names tell no time: for these only drive and sign can tell, and they are left out of the first rows."""
     drives = {f.drive for f in train}
     signs = {i for f in train for i in f.sign_ids.tolist() if i >= 0}
     known = signs and any((f.sign_ids >= 0).any() for f in valid)
@@ -351,7 +352,10 @@ def by_part(frames):
 def k_folds(frames, classes, k=5, seed=0, by_sign=True):
     "[(train, valid)] of k folds: each frame in one `valid`, groups whole, each class as even as the drives allow. ValueError when there are too few groups."
     if not isinstance(k, (int, np.integer)) or k < 2: raise ValueError(f'k is {k!r}, it must be a whole number from 2 on')
-    fold = sides_of_frames(frames, classes, [1 / k] * k, seed, by_sign)
+    return parts_of_folds(frames, sides_of_frames(frames, classes, [1 / k] * k, seed, by_sign), k)
+
+def parts_of_folds(frames, fold, k):
+    "[(train, valid)] of `k` folds from the fold (N,) in which each frame is for validation."
     return [([f for f, s in zip(frames, fold) if s != i], [f for f, s in zip(frames, fold) if s == i]) for i in range(k)]
 
 # %% ../nbs/02a_split.ipynb #c092
@@ -436,7 +440,7 @@ def read_folds(file, frames, shared_drives=False):
     folds = np.array([int(v) for v in sides_in_file(Path(file), frames, 'fold')])
     k = folds.max() + 1
     if k < 2 or len(set(folds)) < k: raise ValueError(f'{Path(file).name}: the folds are {sorted(set(folds.tolist()))}; expected 0..k-1, two or more')
-    parts = [([f for f, s in zip(frames, folds) if s != i], [f for f, s in zip(frames, folds) if s == i]) for i in range(k)]
+    parts = parts_of_folds(frames, folds, k)
     for train, valid in parts:
         if not shared_drives: refuse_shared_drives(Path(file), train, valid)
     return parts
