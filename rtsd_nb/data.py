@@ -50,6 +50,7 @@ class Frame:
     ignore: torch.Tensor = field(default_factory=no_boxes)  # (M, 4) signs of which we do not ask
     sign_ids: torch.Tensor = field(default_factory=no_labels)  # (N,) physical sign, -1 unknown
     drive: str = ''
+    part: str = ''  # 'train', 'valid' or 'test' where the data set's own files say so
 
 # %% ../nbs/02_data.ipynb #c016
 @dataclass
