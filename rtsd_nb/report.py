@@ -34,7 +34,7 @@ from PIL import Image
 from .boxes import class_colors, draw_boxes, show_image
 from .data import Annotations, frame_times, no_boxes, no_labels
 from .samples import cut_boxes, place, read_image, resize
-from .split import share_with_neighbour, split_report
+from .split import leak, split_by_frame, split_report
 
 # %% ../nbs/02c_report.ipynb #c133
 def box_table(frames):
@@ -337,13 +337,11 @@ def plot_split(train, valid, classes, ax=None):
     return ax
 
 # %% ../nbs/02c_report.ipynb #c064
-def neighbour_table(train, valid, seconds=(1, 2, 5, 10), seed=0):
-    "Share of the validation frames with a training frame within each number of seconds: this split, and frames dealt at random."
-    frames = [*train, *valid]
-    order = np.random.default_rng(seed).permutation(len(frames))
-    dealt = [[frames[i] for i in part] for part in (order[:len(train)], order[len(train):])]
-    rows = [(s, share_with_neighbour(train, valid, s), share_with_neighbour(*dealt, s)) for s in seconds]
-    return pd.DataFrame(rows, columns=['seconds', 'this split', 'frames at random'])
+def neighbour_table(train, valid, seed=0):
+    "What shares of the validation frames have in common with training (see `leak`): this split, and frames dealt at random."
+    dealt = split_by_frame([*train, *valid], len(valid) / max(1, len(train) + len(valid)), seed)
+    table = pd.DataFrame({'this split': leak(train, valid), 'frames at random': leak(*dealt)})
+    return table.rename_axis('of the validation frames').reset_index()
 
 # %% ../nbs/02c_report.ipynb #c067
 def spread(items, n):
@@ -637,11 +635,9 @@ def split_section(d, train, valid):
                  'Each dot is a class. Red dots stand on one side only: at 0 % they cannot be scored, at 100 % not learned.')
     table = split_report(train, valid, d.classes)
     tables = [as_table(table.assign(valid_share=percent(table.valid_share)), 'Boxes and drives of each class on both sides', folded=True)]
-    if d.frames.time.notna().any():
-        near = neighbour_table(train, valid)
-        for column in near.columns[1:]: near[column] = percent(near[column])
-        tables.insert(0, as_table(near, 'Validation frames that have a training frame within so many seconds'))
-    else: text.append('No file name tells a time, so twins on both sides cannot be counted.')
+    near = neighbour_table(train, valid)
+    for column in near.columns[1:]: near[column] = percent(near[column])
+    tables.insert(0, as_table(near, 'Share of the validation frames that have a relative in training'))
     return Section('The split', text, [plot], tables)
 
 # %% ../nbs/02c_report.ipynb #c099
