@@ -378,15 +378,20 @@ def gflops(module, *inputs):
 # %% ../nbs/03_backbone.ipynb #c117
 def on_meta(name, max_stride=32):
     "The backbone `name` cut at `max_stride`, in eval mode, as shapes only: no download, no memory, no arithmetic."
-    with torch.device('meta'): return make_backbone(name, weights=None, max_stride=max_stride).eval()
+    def make(): return make_backbone(name, weights=None, max_stride=max_stride).eval()
+    try:
+        with torch.device('meta'): return make()
+    except NotImplementedError:   # torchvision's RegNet computes its widths with tensors, so it must be made for real
+        return make().to('meta')
 
 def backbone_costs(name, sizes=((360, 640), (720, 1280)), cuts=(16, 32)):
     """What the backbone `name` gives and costs, as a dict: its strides and channels, then for the network cut at each
     of `cuts` the parameters in millions and the GFLOPs for one image of each of `sizes` (height, width)."""
-    whole, nets = on_meta(name, max(cuts)), [on_meta(name, cut) for cut in cuts]
+    nets = {cut: on_meta(name, cut) for cut in cuts}
+    whole = nets[max(cuts)]
     costs = dict(name=name, strides=whole.strides, channels=whole.channels)
-    costs |= {f'M to {cut}': n_parameters(net) / 1e6 for cut, net in zip(cuts, nets)}
+    costs |= {f'M to {cut}': n_parameters(net) / 1e6 for cut, net in nets.items()}
     for height, width in sizes:
         image = torch.zeros(1, 3, height, width, device='meta')
-        costs |= {f'GF {width}x{height} to {cut}': gflops(net, image) for cut, net in zip(cuts, nets)}
+        costs |= {f'GF {width}x{height} to {cut}': gflops(net, image) for cut, net in nets.items()}
     return costs

@@ -144,6 +144,15 @@ def test_torchvision_networks_without_a_pyramid_are_refused(name):
     with pytest.raises(ValueError, match='no feature maps|one fixed size'): on_meta(name)
 
 
+def test_on_meta_makes_what_make_backbone_makes():
+    "Also where torchvision itself cannot build on the meta device (RegNet)"
+    for name in ('regnet_y_400mf', 'resnet18'):
+        shapes, real = on_meta(name, 16), make_backbone(name, weights=None, max_stride=16)
+        assert (shapes.strides, shapes.channels, shapes.blocks) == (real.strides, real.channels, real.blocks)
+        assert {k: v.shape for k, v in shapes.state_dict().items()} == {k: v.shape for k, v in real.state_dict().items()}
+        assert all(p.is_meta for p in shapes.parameters()) and not shapes.training
+
+
 @pytest.mark.parametrize('number, width', [*enumerate((1, 1, 1.1, 1.2, 1.4, 1.6, 1.8, 2))])
 def test_channels_of_efficientnets_follow_from_their_width(number, width):
     "Tan and Le (2019): B0's channels times the width, to the nearest multiple of 8, never 10 % less; the last times four"
