@@ -138,6 +138,7 @@ def test_the_families_are_not_an_empty_list():
     assert {'efficientnet_b7', 'efficientnet_v2_l', 'mobilenet_v3_large', 'resnet152', 'convnext_large', 'swin_v2_b'} < set(FAMILIES)
 
 
+@pytest.mark.filterwarnings('ignore:The default weight initialization')   # torchvision's own, of Inception
 @pytest.mark.parametrize('name', NO_PYRAMID)
 def test_torchvision_networks_without_a_pyramid_are_refused(name):
     "By a ValueError that says why, also on the meta device"
