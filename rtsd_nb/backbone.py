@@ -6,7 +6,8 @@
 __all__ = ['dry_run', 'map_layout', 'Unit', 'find_units', 'find_taps', 'check_chain', 'UnitChain', 'group_blocks', 'Backbone',
            'rename_lite_keys', 'no_weights', 'can_connect', 'offline_file', 'offline_weights', 'read_weights',
            'load_strict', 'timm_loading', 'torchvision_net', 'timm_weights', 'timm_features', 'torchvision_backbone',
-           'drop_unused', 'timm_backbone', 'freeze', 'make_backbone']
+           'drop_unused', 'timm_backbone', 'freeze', 'make_backbone', 'n_parameters', 'gflops', 'on_meta',
+           'backbone_costs']
 
 # %% ../nbs/03_backbone.ipynb #c004
 import difflib, importlib.util, logging, socket, threading
@@ -19,6 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 import timm, torch, torchvision
 from torch import nn
 from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import get_model, get_model_weights, list_models
 
 # %% ../nbs/03_backbone.ipynb #c022
@@ -359,3 +361,37 @@ def make_backbone(name='tf_efficientnet_lite0', weights='auto', max_stride=32, t
         near = difflib.get_close_matches(name.removeprefix('timm/'), [*dict.fromkeys(in_torchvision + timm.list_models())], 5)
         raise ValueError(f"no torchvision or timm network is called {name!r}; near to it: {', '.join(near) or 'none'}")
     return freeze(backbone, trainable_blocks)
+
+# %% ../nbs/03_backbone.ipynb #c118
+def n_parameters(module):
+    "Number of parameters of `module`."
+    return sum(p.numel() for p in module.parameters())
+
+# %% ../nbs/03_backbone.ipynb #c125
+@torch.no_grad()
+def gflops(module, *inputs):
+    """Billions of floating-point operations in `module(*inputs)`: convolutions and matrix products, a multiplication
+    and an addition as two. With module and inputs on `meta` they are counted and not done."""
+    with FlopCounterMode(display=False) as counter: module(*inputs)
+    return counter.get_total_flops() / 1e9
+
+# %% ../nbs/03_backbone.ipynb #c117
+def on_meta(name, max_stride=32):
+    "The backbone `name` cut at `max_stride`, in eval mode, as shapes only: no download, no memory, no arithmetic."
+    def make(): return make_backbone(name, weights=None, max_stride=max_stride).eval()
+    try:
+        with torch.device('meta'): return make()
+    except NotImplementedError:   # torchvision's RegNet computes its widths with tensors, so it must be made for real
+        return make().to('meta')
+
+def backbone_costs(name, sizes=((360, 640), (720, 1280)), cuts=(16, 32)):
+    """What the backbone `name` gives and costs, as a dict: its strides and channels, then for the network cut at each
+    of `cuts` the parameters in millions and the GFLOPs for one image of each of `sizes` (height, width)."""
+    nets = {cut: on_meta(name, cut) for cut in cuts}
+    whole = nets[max(cuts)]
+    costs = dict(name=name, strides=whole.strides, channels=whole.channels)
+    costs |= {f'M to {cut}': n_parameters(net) / 1e6 for cut, net in nets.items()}
+    for height, width in sizes:
+        image = torch.zeros(1, 3, height, width, device='meta')
+        costs |= {f'GF {width}x{height} to {cut}': gflops(net, image) for cut, net in nets.items()}
+    return costs

