@@ -104,7 +104,8 @@ class Detector(nn.Module):
     """One-stage detector.
 
     `shapes`: one (K, 2) tensor of anchor widths and heights a level. `size`: default (height, width) of the network
-    input. `coder`: what the head's deltas mean. `stride`: the largest of the backbone. `forward` takes uint8 RGB `images` (B, 3, H, W) of any size.
+    input. `coder`: what the head's deltas mean. `stride`: the largest of the backbone. `forward` takes uint8 RGB `images`
+    (B, 3, H, W) of any size.
     """
     def __init__(self, backbone: Backbone, neck: nn.Module, head: Head, *, shapes: Sequence[Tensor], classes: Sequence[str],
                  size: tuple[int, int], coder: BoxCoder = LOG_SIZE, config: 'DetectorConfig | None' = None):
