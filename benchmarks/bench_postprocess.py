@@ -52,7 +52,8 @@ def crowd(n, n_classes=50):
     "`n` boxes of the sizes of signs anywhere in a frame."
     generator = torch.Generator().manual_seed(0)
     corner, wh = torch.rand(n, 2, generator=generator) * torch.tensor([1200., 650.]), torch.rand(n, 2, generator=generator) * 40 + 16
-    return Detections(torch.cat([corner, corner + wh], 1), torch.rand(n, generator=generator), torch.randint(n_classes, (n,), generator=generator))
+    scores, labels = torch.rand(n, generator=generator), torch.randint(n_classes, (n,), generator=generator)
+    return Detections(torch.cat([corner, corner + wh], 1), scores, labels)
 
 
 def main():

@@ -413,11 +413,13 @@ def test_the_mode_of_a_detector_survives_an_error():
 
 # ---- descriptions of detectors ----
 def config(**kwargs):
-    return DetectorConfig(**{**dict(classes=('a', 'b'), shapes=(((16., 16.),),), size=SIZE, backbone='mobilenetv3_small_050', channels=16), **kwargs})
+    usual = dict(classes=('a', 'b'), shapes=(((16., 16.),),), size=SIZE, backbone='mobilenetv3_small_050', channels=16)
+    return DetectorConfig(**(usual | kwargs))
 
 
 def test_a_point_detector_saves_loads_and_predicts(tmp_path):
-    detector = build_detector(config(shapes=(((8., 8.),), ((16., 16.),)), strides=(8, 16), neck='FPN', coder='distance', objectness=False), weights=None)
+    points = config(shapes=(((8., 8.),), ((16., 16.),)), strides=(8, 16), neck='FPN', coder='distance', objectness=False)
+    detector = build_detector(points, weights=None)
     save_detector(detector.eval(), tmp_path / 'a.pt')
     again = load_detector(tmp_path / 'a.pt')
     images = torch.randint(0, 256, (1, 3, *SIZE), dtype=torch.uint8)
