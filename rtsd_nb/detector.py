@@ -10,7 +10,7 @@ __all__ = ['CHECKPOINT_FORMAT', 'Outputs', 'pad_to_multiple', 'Detector', 'Detec
 # %% ../nbs/06_detector.ipynb #c003
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -49,6 +49,15 @@ class Outputs:
         "Score of each class at each anchor: (B, A, C). Sigmoid of the class, times sigmoid of the objectness if there is one."
         scores = self.class_logits.float().sigmoid()
         return scores if self.objectness is None else scores * self.objectness.float().sigmoid()[..., None]
+
+    def boxes(self) -> Tensor:
+        "The box that each anchor proposes, decoded: (B, A, 4) xyxy, float32."
+        return decode_boxes(self.deltas.float(), self.anchors)
+
+    def frame(self, i: int) -> 'Outputs':
+        "What the detector says about frame `i`: a batch of one, on the same memory."
+        objectness = None if self.objectness is None else self.objectness[i:i + 1]
+        return replace(self, class_logits=self.class_logits[i:i + 1], deltas=self.deltas[i:i + 1], objectness=objectness)
 
 # %% ../nbs/06_detector.ipynb #c012
 def pad_to_multiple(images: Tensor, stride: int) -> Tensor:
