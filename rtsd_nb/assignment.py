@@ -171,16 +171,16 @@ def paired_iou(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(union > 0, shared / union.clamp(min=1e-9), torch.zeros_like(union))
 
 # %% ../nbs/07_assignment.ipynb #c028
-def atss_candidates(anchors: Tensor, boxes: Tensor, level_sizes: tuple[int, ...], n_candidates: int) -> Tensor:
-    "For each of `boxes` (G, 4) the `n_candidates` anchors a level whose centres are nearest: indices (levels * n, G)."
-    centres, signs = xyxy_to_cxcywh(anchors)[:, :2], xyxy_to_cxcywh(boxes)[:, :2]
-    dx = signs[:, None, 0] - centres[:, 0]                           # (G, A)
-    dy = signs[:, None, 1] - centres[:, 1]
-    levels = (dx.square() + dy.square()).split(level_sizes, 1)
-    candidates, start = [], 0
-    for distance in levels:
-        near = distance.topk(min(n_candidates, distance.shape[1]), largest=False).indices
-        candidates.append(near + start)
+def atss_candidates(anchors: Tensor, boxes: Tensor, level_sizes: tuple[int, ...], n_shapes: int, k: int) -> Tensor:
+    "For each of `boxes` (G, 4) the anchors of the `k` cells a level whose centres are nearest: indices (levels * k * n_shapes, G)."
+    cells = xyxy_to_cxcywh(anchors[::n_shapes])[:, :2]               # all shapes of a cell have one centre
+    signs = xyxy_to_cxcywh(boxes)[:, :2]
+    dx, dy = signs[:, None, 0] - cells[:, 0], signs[:, None, 1] - cells[:, 1]
+    distances = (dx.square() + dy.square()).split([size // n_shapes for size in level_sizes], 1)
+    shape, candidates, start = torch.arange(n_shapes, device=anchors.device), [], 0
+    for distance in distances:                                       # (G, cells of the level)
+        near = distance.topk(min(k, distance.shape[1]), largest=False).indices + start
+        candidates.append((near[..., None] * n_shapes + shape).flatten(1))
         start += distance.shape[1]
     return torch.cat(candidates, 1).T
 
@@ -204,7 +204,7 @@ def assign_atss(anchors: Tensor, boxes: Tensor, ignore: Tensor | None = None, le
     """
     matched = torch.full((len(anchors),), BACKGROUND, device=anchors.device)
     if len(boxes):
-        near = atss_candidates(anchors, boxes, level_sizes or (len(anchors),), k * n_shapes)
+        near = atss_candidates(anchors, boxes, level_sizes or (len(anchors),), n_shapes, k)
         iou = paired_iou(anchors[near], boxes)                       # (candidates, G)
         threshold = iou.mean(0) + iou.std(0)
         centres = xyxy_to_cxcywh(anchors[near])[..., :2]             # (candidates, G, 2)

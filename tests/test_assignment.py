@@ -115,7 +115,7 @@ def test_a_tie_between_cells_takes_one_of_the_nearest():
     boxes = torch.tensor([[28., 28, 44, 44], [32., 32, 40, 40]])       # centred on a cell; and on the corner of four
     centres = xyxy_to_cxcywh(points)[:, :2]
     for k in (1, 2, 3, 6, 9):
-        near = atss_candidates(points, boxes, (81,), k)
+        near = atss_candidates(points, boxes, (81,), 1, k)
         for sign, mine in zip(xyxy_to_cxcywh(boxes)[:, :2], near.T):
             distance = (centres - sign).norm(dim=1)
             assert len(set(mine.tolist())) == k
@@ -177,7 +177,7 @@ def test_atss_by_hand():
 
 def test_atss_looks_at_each_level():
     boxes = random_signs(4, 3)
-    near = atss_candidates(ANCHORS, boxes, LEVELS, 18)
+    near = atss_candidates(ANCHORS, boxes, LEVELS, 2, 9)
     assert near.shape == (36, 4)
     assert (near[:18] < LEVELS[0]).all() and (near[18:] >= LEVELS[0]).all()
 
