@@ -5,8 +5,8 @@
 The grid is that of a 720x1280 frame at stride 8 with five shapes a cell (72,000 anchors); the signs have RTSD's sizes and
 stand at random places. Centre sampling, which is made for points, is timed on the same grid. Each round times every loop
 once and, before and after it, its tensor form, so that whatever else the machine does slows both alike. Times are CPU
-times of this process on one thread; the ratio is that of the medians over the rounds. Before the clock runs, both forms
-must give the same assignment.
+times of this process on one thread; the ratio is that of the medians over the rounds. The tensors are float32, as in
+training. Before the clock runs, both forms must give the same assignment in float64, where rounding cannot part them.
 
 The last line is about ATSS, the default rule.
 """
@@ -40,11 +40,12 @@ def random_signs(n, seed):
     return torch.cat([corner, corner + sizes], 1)
 
 
-def make_calls(anchors, boxes, seed):
-    "Name of a rule -> (tensor form, loop), to be called without arguments."
+def make_calls(anchors, boxes, seed, dtype):
+    "Name of a rule -> (tensor form, loop), to be called without arguments, on tensors of `dtype`."
     g = torch.Generator().manual_seed(seed)
-    scores = torch.rand(len(anchors), len(boxes), generator=g, dtype=anchors.dtype)
-    decoded = anchors + 3 * torch.randn(anchors.shape, generator=g, dtype=anchors.dtype)
+    scores = torch.rand(len(anchors), len(boxes), generator=g, dtype=torch.float64)
+    decoded = anchors + 3 * torch.randn(anchors.shape, generator=g, dtype=torch.float64)
+    anchors, boxes, scores, decoded = (t.to(dtype) for t in (anchors, boxes, scores, decoded))
     by_name = {'IoU thresholds': ('assign_by_iou', (anchors, boxes), {}),
                'ATSS': ('assign_atss', (anchors, boxes), dict(n_shapes=N_SHAPES)),
                'centre sampling': ('assign_by_centre', (anchors, boxes), {}),
@@ -67,9 +68,11 @@ def measure(n_signs, rounds):
     anchors = grid_anchors(map_sizes(SIZE, [STRIDE]), [STRIDE], [shapes]).double()
     times = {}
     for seed in range(rounds):
-        for name, (fast, loop) in make_calls(anchors, random_signs(n_signs, seed), seed).items():
+        boxes = random_signs(n_signs, seed)
+        for name, (fast, loop) in make_calls(anchors, boxes, seed, torch.float64).items():
             if not torch.equal(fast().matched, loop().matched):
                 raise SystemExit(f'{name}: the loop and the tensors disagree on {n_signs} signs, seed {seed}')
+        for name, (fast, loop) in make_calls(anchors, boxes, seed, torch.float32).items():
             before, slow, after = cpu_seconds(fast), cpu_seconds(loop), cpu_seconds(fast)
             times.setdefault(name, []).append((slow, (before + after) / 2))
     rows = []
