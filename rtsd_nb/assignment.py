@@ -285,25 +285,26 @@ def assign_task_aligned_naive(anchors: Tensor, boxes: Tensor, scores: Tensor, de
                               beta: float = 6., force: bool = True) -> Assignment:
     "`assign_task_aligned` as a loop over signs and the anchors inside them."
     anchors, boxes, scores, decoded = anchors.tolist(), boxes.tolist(), scores.tolist(), decoded.tolist()
-    matched, best = [BACKGROUND] * len(anchors), [0.] * len(anchors)
+    matched, best, alignments = [BACKGROUND] * len(anchors), [0.] * len(anchors), []
     for sign, box in enumerate(boxes):
         inside = [i for i, anchor in enumerate(anchors) if is_inside_naive(anchor, box)]
         alignment = {i: scores[i][sign] ** alpha * iou_naive(decoded[i], box) ** beta for i in inside}
+        alignments.append(alignment)
         for i in sorted(inside, key=alignment.get, reverse=True)[:k]:
             if alignment[i] > best[i]:
                 matched[i], best[i] = sign, alignment[i]
     matched = force_naive(matched, anchors, boxes) if force else matched
-    quality = quality_naive(matched, best, anchors, boxes, decoded)
+    quality = quality_naive(matched, alignments, anchors, boxes, decoded)
     return Assignment(torch.tensor(matched, dtype=torch.int64), torch.tensor(quality))
 
 # %% ../nbs/07_assignment.ipynb #c078
-def quality_naive(matched: list[int], alignment: list[float], anchors: list, boxes: list, decoded: list) -> list[float]:
+def quality_naive(matched: list[int], alignments: list[dict], anchors: list, boxes: list, decoded: list) -> list[float]:
     "The soft target of each anchor: its share in the highest alignment of its sign, times the sign's highest IoU."
     quality = [0.] * len(matched)
-    for sign, box in enumerate(boxes):
+    for sign, (box, alignment) in enumerate(zip(boxes, alignments)):
         mine = [i for i, m in enumerate(matched) if m == sign]
         best_iou = max((iou_naive(decoded[i], box) for i in mine), default=0.)
-        best = max((alignment[i] for i in mine), default=0.)
+        best = max((alignment.get(i, 0.) for i in mine), default=0.)
         for i in mine:
             quality[i] = alignment[i] / best * best_iou if best else max(best_iou, iou_naive(anchors[i], box))
     return quality
@@ -312,8 +313,8 @@ def quality_naive(matched: list[int], alignment: list[float], anchors: list, box
 def aligned_quality(matched: Tensor, alignment: Tensor, anchors: Tensor, boxes: Tensor, decoded: Tensor) -> Tensor:
     """Soft targets (A,) in 0..1: an anchor's share in the highest alignment of its sign, times the sign's highest IoU.
 
-    `matched` (A,), `alignment` (A, G), `anchors` and `decoded` (A, 4), `boxes` (G, 4). An anchor without alignment (a forced
-    one) gets the IoU of its decoded box or of itself, whichever is higher.
+    `matched` (A,), `alignment` (A, G), `anchors` and `decoded` (A, 4), `boxes` (G, 4). A (forced) anchor without any
+    alignment gets the IoU of its decoded box or of itself, whichever is higher.
     """
     positive = matched >= 0
     owner = matched[positive]

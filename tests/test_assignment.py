@@ -105,6 +105,7 @@ def test_identical_signs_share_and_the_first_comes_first(rule):
         loop = lambda *args, **kwargs: assign_task_aligned_naive(*args, one_score.expand(-1, 3), decoded, **kwargs)
     a, by_loop = fast(anchors, boxes, **settings), loop(anchors, boxes, **settings)
     assert torch.equal(a.matched, by_loop.matched)
+    assert a.quality is None or torch.allclose(a.quality.float(), by_loop.quality.float(), atol=1e-5)
     assert torch.equal(a.matched == 0, alone.positive), 'the first sign has what it would have alone'
     assert [int((a.matched == i).sum()) for i in (1, 2)] == [1, 1]
 
