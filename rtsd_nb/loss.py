@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ScoreLoss', 'BoxLoss', 'EPS', 'Assigner', 'bce_loss', 'focal_loss', 'quality_focal_loss', 'varifocal_loss',
-           'score_targets', 'by_positives', 'by_targets', 'objectness_loss', 'class_targets', 'class_loss',
-           'smooth_l1_loss', 'overlap', 'hull_sides', 'iou_loss', 'giou_loss', 'diou_loss', 'ciou_loss',
+           'score_targets', 'by_positives', 'by_targets', 'known_loss', 'objectness_loss', 'class_targets',
+           'class_loss', 'smooth_l1_loss', 'overlap', 'hull_sides', 'iou_loss', 'giou_loss', 'diou_loss', 'ciou_loss',
            'localisation_loss', 'atss', 'iou_thresholds', 'centre_sampling', 'task_aligned', 'iou_quality', 'Losses',
            'detection_loss']
 
@@ -62,14 +62,18 @@ def by_targets(assignment: Assignment) -> Tensor:
 # %% ../nbs/08_loss.ipynb #c018
 ScoreLoss = Callable[[Tensor, Tensor], Tensor]
 
-def objectness_loss(logits: Tensor, assignment: Assignment, score_loss: ScoreLoss | None = None) -> Tensor:
-    """Loss summed over all anchors that are not ignored; divide by the sum of their weights. `logits` (A,).
+def known_loss(logits: Tensor, targets: Tensor, assignment: Assignment, score_loss: ScoreLoss | None = None) -> Tensor:
+    """Sum of `score_loss(logits, targets)`, both (A,) or (A, C), over all anchors that are not ignored.
 
-    `score_loss(logits, targets)`; None: focal loss, or quality focal loss where the assignment has soft targets.
+    None: focal loss, or quality focal loss where the assignment has soft targets.
     """
     score_loss = score_loss or (focal_loss if assignment.quality is None else quality_focal_loss)
     known = ~assignment.ignored
-    return score_loss(logits[known].float(), score_targets(assignment)[known]).sum()
+    return score_loss(logits[known].float(), targets[known]).sum()
+
+def objectness_loss(logits: Tensor, assignment: Assignment, score_loss: ScoreLoss | None = None) -> Tensor:
+    "`known_loss` of the objectness logits (A,) of one frame; divide by the sum of the weights."
+    return known_loss(logits, score_targets(assignment), assignment, score_loss)
 
 # %% ../nbs/08_loss.ipynb #c021
 def class_targets(assignment: Assignment, labels: Tensor, n_classes: int) -> Tensor:
@@ -84,23 +88,21 @@ def class_loss(logits: Tensor, assignment: Assignment, labels: Tensor, objectnes
                weigh: Callable[[Assignment], Tensor] = by_positives) -> Tensor:
     """Sum of the class losses of one frame; divide by the sum of the weights. `logits` (A, C), `labels` (G,).
 
-    With `objectness`: BCE over the classes of positive anchors, weighed. Without: `score_loss` over all anchors that are not
-    ignored, as in `objectness_loss`; the soft target stands in the column of the sign's class.
+    With `objectness`: BCE over the classes of positive anchors, weighed. Without: `known_loss`, with the score that an anchor
+    should reach in the column of its sign's class.
     """
     targets = class_targets(assignment, labels, logits.shape[1])
     if objectness:
         positive = assignment.positive
         loss = bce_loss(logits[positive].float(), targets[positive])
         return (loss * weigh(assignment)[positive, None]).sum()
-    score_loss = score_loss or (focal_loss if assignment.quality is None else quality_focal_loss)
-    known = ~assignment.ignored
-    return score_loss(logits[known].float(), (targets * score_targets(assignment)[:, None])[known]).sum()
+    return known_loss(logits, targets * score_targets(assignment)[:, None], assignment, score_loss)
 
 # %% ../nbs/08_loss.ipynb #c056
 BoxLoss = Callable[[Tensor, Tensor], Tensor]
 
 def smooth_l1_loss(deltas: Tensor, truth: Tensor, beta: float = 1 / 9) -> Tensor:
-    "Smooth L1 of `deltas` (P, 4) and those of the truth (P, 4), summed over the four: (P,). Girshick, 2015, https://arxiv.org/abs/1504.08083"
+    "Smooth L1 of `deltas` (P, 4) and `truth` (P, 4), summed over the four: (P,). Girshick, 2015, https://arxiv.org/abs/1504.08083"
     return F.smooth_l1_loss(deltas, truth, reduction='none', beta=beta).sum(-1)
 
 # %% ../nbs/08_loss.ipynb #c062
@@ -220,7 +222,7 @@ def detection_loss(outputs: Outputs, targets: Sequence[Target], assign: Assigner
     """Loss of a batch: each part summed over the batch's anchors and divided by the sum of `weigh` over the batch (at least 1).
 
     `assign` gets the outputs of each frame alone and no gradient flows through it. `box_loss`, `delta_loss`: see
-    `localisation_loss`; `score_loss`: see `objectness_loss`; `weigh`: `by_positives` or `by_targets`.
+    `localisation_loss`; `score_loss`: see `known_loss`; `weigh`: `by_positives` or `by_targets`.
     `targets` must be on the device of `outputs`. Raises ValueError when the numbers of frames differ.
     """
     if len(targets) != len(outputs.deltas):
@@ -231,7 +233,8 @@ def detection_loss(outputs: Outputs, targets: Sequence[Target], assign: Assigner
         frame = outputs.frame(i)
         with torch.no_grad():
             assignment = assign(frame, target)
-        positives, weight = positives + int(assignment.positive.sum()), weight + float(weigh(assignment).sum())
+        positives += int(assignment.positive.sum())
+        weight += float(weigh(assignment).sum())
         box = box + localisation_loss(frame, assignment, target.boxes, box_loss, delta_loss, weigh)
         classes = classes + class_loss(frame.class_logits[0], assignment, target.labels, frame.objectness is not None, score_loss, weigh)
         if frame.objectness is not None:

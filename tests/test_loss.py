@@ -21,7 +21,8 @@ ANCHORS = grid_anchors(map_sizes(SIZE, STRIDES), STRIDES, SHAPES)
 LEVELS = (2 * 192, 2 * 48)
 LOG2 = torch.tensor(2.).log().item()
 ASSIGNERS = [atss, iou_thresholds, centre_sampling, task_aligned, iou_quality, partial(iou_quality, assign=iou_thresholds)]
-SOFT = [dict(score_loss=loss, weigh=weigh) for loss in (bce_loss, quality_focal_loss, varifocal_loss) for weigh in (by_positives, by_targets)]
+SOFT = [dict(score_loss=loss, weigh=weigh) for loss in (bce_loss, quality_focal_loss, varifocal_loss)
+        for weigh in (by_positives, by_targets)]
 KINDS = [dict(), dict(box_loss=None, delta_loss=smooth_l1_loss), dict(box_loss=ciou_loss, delta_loss=smooth_l1_loss), *SOFT]
 
 
@@ -114,7 +115,8 @@ def test_focal_and_bce_equal_the_libraries():
     assert torch.equal(bce_loss(x, y), F.binary_cross_entropy_with_logits(x, y, reduction='none'))
 
 
-@pytest.mark.parametrize('loss, by_hand', [(quality_focal_loss, [LOG2 / 4, 0, LOG2 / 4]), (varifocal_loss, [LOG2, LOG2 / 2, 0.75 * LOG2 / 4])])
+@pytest.mark.parametrize('loss, by_hand', [(quality_focal_loss, [LOG2 / 4, 0, LOG2 / 4]),
+                                           (varifocal_loss, [LOG2, LOG2 / 2, 0.75 * LOG2 / 4])])
 def test_soft_losses_by_hand(loss, by_hand):
     assert loss(torch.zeros(3), torch.tensor([1., 0.5, 0])).tolist() == pytest.approx(by_hand, abs=1e-6)
 
@@ -167,8 +169,10 @@ def test_the_default_is_bit_for_bit_the_loss_by_the_book(assign, objectness):
 
 
 def test_weights_and_targets():
-    hard, soft = Assignment(torch.tensor([0, BACKGROUND, IGNORED, 1])), Assignment(torch.tensor([0, BACKGROUND, IGNORED, 1]), torch.tensor([0.25, 0, 0, 0.5]))
-    assert score_targets(hard).tolist() == by_positives(hard).tolist() == by_targets(hard).tolist() == by_positives(soft).tolist() == [1, 0, 0, 1]
+    matched = torch.tensor([0, BACKGROUND, IGNORED, 1])
+    hard, soft = Assignment(matched), Assignment(matched, torch.tensor([0.25, 0, 0, 0.5]))
+    for values in (score_targets(hard), by_positives(hard), by_targets(hard), by_positives(soft)):
+        assert values.tolist() == [1, 0, 0, 1]
     assert score_targets(soft).tolist() == by_targets(soft).tolist() == [0.25, 0, 0, 0.5]
 
 
