@@ -27,7 +27,7 @@ from .backbone import Backbone, make_backbone
 from .boxes import Detections
 from .data import Frame
 from .head import CODERS, LOG_SIZE, BoxCoder, Head, grid_anchors
-from .postprocess import find_candidates, merge_tiles, postprocess, suppress, tile_grid, to_frame_pixels
+from .postprocess import find_candidates, merge_tiles, suppress, tile_grid, to_frame_pixels
 from .samples import GREY, FrameDataset, collate, fit_transform
 
 # %% ../nbs/06_detector.ipynb #c008

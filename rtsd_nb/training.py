@@ -30,10 +30,11 @@ from .boxes import Detections
 from .data import Frame
 from .samples import (FrameDataset, Target, class_weights, collate, crop_transform, fit_scale, fit_transform, make_loader,
                              repeat_rare)
-from .detector import Detector, DetectorConfig, autocast, postprocess, to_frame_pixels
-from .head import anchor_shapes
+from .detector import Detector, DetectorConfig, autocast, eval_mode
+from .head import anchor_shapes, level_shapes
 from .loss import Assigner, Losses, atss, detection_loss
 from .metrics import library_map, outside_ignored
+from .postprocess import to_frame_pixels
 
 # %% ../nbs/09_training.ipynb #c008
 def seed_everything(seed: int) -> None:
@@ -99,13 +100,14 @@ def input_size(frames: Sequence[Frame], max_side: int = 1280) -> tuple[int, int]
 # %% ../nbs/09_training.ipynb #c027
 def detector_config(frames: Sequence[Frame], classes: Sequence[str], size: tuple[int, int] | None = None, n_shapes: int = 5,
                     **kwargs) -> DetectorConfig:
-    "A `DetectorConfig` with anchors for the boxes of `frames` on one level; `kwargs` are other fields of it."
+    "A `DetectorConfig` with `n_shapes` anchor shapes a level for the boxes of `frames`; `kwargs` are other fields of it, such as `strides`."
     size = size or input_size(frames)
     sizes_wh = [(f.boxes[:, 2:] - f.boxes[:, :2]) * fit_scale(f.size, size) for f in frames if len(f.boxes)]
     if not sizes_wh:
         raise ValueError('no frame of the training part has a box: nothing to learn')
-    shapes = anchor_shapes(torch.cat(sizes_wh), n_shapes)
-    return DetectorConfig(classes=tuple(classes), shapes=(tuple(map(tuple, shapes.tolist())),), size=size, **kwargs)
+    sizes_wh, strides = torch.cat(sizes_wh), kwargs.get('strides', DetectorConfig.strides)
+    shapes = level_shapes(sizes_wh, strides, n_shapes) if len(strides) > 1 else [anchor_shapes(sizes_wh, n_shapes)]
+    return DetectorConfig(classes=tuple(classes), shapes=tuple(tuple(map(tuple, s.tolist())) for s in shapes), size=size, **kwargs)
 
 # %% ../nbs/09_training.ipynb #c030
 def train_step(detector: Detector, images: Tensor, targets: Sequence[Target], optimizer, assign: Assigner, clip_norm: float) -> Losses:
@@ -136,18 +138,15 @@ def score_detections(found: Sequence[Detections], frames: Sequence[Frame]) -> di
 def validate(detector: Detector, frames: Sequence[Frame], assign: Assigner = atss, batch_size: int = 2, workers: int = 0,
              progress: bool = False) -> dict[str, float]:
     "`loss` (from raw outputs), `map` and `map_50` of `detector` on whole `frames`; the detector's mode is kept."
-    device, was_training = detector.mean.device, detector.training
+    device = detector.mean.device
     loader = DataLoader(FrameDataset(frames, fit_transform(detector.size)), batch_size, collate_fn=collate, num_workers=workers)
-    detector.eval()
     found, losses = [], []
-    for images, targets in tqdm(loader, 'validate', disable=not progress, leave=False):
-        with autocast(device):
-            outputs = detector(images.to(device))
-        losses += [detection_loss(outputs, [t.to(device) for t in targets], assign).total.item()] * len(targets)
-        for scores, deltas, t in zip(outputs.scores(), outputs.deltas, targets):
-            d = postprocess(scores, deltas, outputs.anchors, outputs.size)
-            found.append(to_frame_pixels(d.to('cpu'), t.scale, t.frame_size))
-    detector.train(was_training)
+    with eval_mode(detector):
+        for images, targets in tqdm(loader, 'validate', disable=not progress, leave=False):
+            with autocast(device):
+                outputs = detector(images.to(device))
+            losses += [detection_loss(outputs, [t.to(device) for t in targets], assign).total.item()] * len(targets)
+            found += [to_frame_pixels(d.to('cpu'), t.scale, t.frame_size) for d, t in zip(outputs.detections(), targets)]
     return {'loss': float(np.mean(losses)), **score_detections(found, frames)}
 
 # %% ../nbs/09_training.ipynb #c036

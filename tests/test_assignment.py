@@ -9,7 +9,7 @@ from rtsd_nb.assignment import (BACKGROUND, IGNORED, Assignment, aligned_quality
                                 assign_task_aligned_naive, atss_candidates, excuse, force_matches, force_naive, iou_naive, level_ranges,
                                 paired_iou, positives_by_size, take_offers)
 from rtsd_nb.boxes import box_ioa, box_iou, xyxy_to_cxcywh
-from rtsd_nb.detector import postprocess
+from rtsd_nb.postprocess import postprocess
 from rtsd_nb.head import encode_boxes, grid_anchors, map_sizes
 
 SIZE, STRIDES = (160, 224), (8, 16)

@@ -14,12 +14,13 @@ import pytest
 import torch
 from torchmetrics.detection import MeanAveragePrecision
 
-from rtsd_nb.assignment import BACKGROUND, IGNORED, Assignment, assign_atss, assign_by_iou
+from rtsd_nb.assignment import assign_atss, assign_by_iou
 from rtsd_nb.boxes import Detections, box_iou
 from rtsd_nb.data import Frame, open_dataset
 from rtsd_nb.samples import Target
-from rtsd_nb.detector import (DetectorConfig, Outputs, build_detector, load_detector, postprocess, predict_frames, read_checkpoint,
-                              save_detector, to_frame_pixels)
+from rtsd_nb.detector import (DetectorConfig, Outputs, build_detector, load_detector, predict_frames, read_checkpoint,
+                              save_detector)
+from rtsd_nb.postprocess import postprocess
 from rtsd_nb.head import (Head, anchor_shapes, decode_boxes, encode_boxes, grid_anchors, level_anchors, map_sizes, rtsd_like_sizes,
                           unreached_share)
 from rtsd_nb.loss import atss, detection_loss, iou_thresholds
