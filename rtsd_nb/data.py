@@ -5,20 +5,22 @@
 # %% auto #0
 __all__ = ['PARTS', 'COLUMNS', 'CSV_NAMES', 'IMAGE_TYPES', 'MAX_SIDE', 'KAGGLE_NAMES', 'GROUP_NAMES', 'EDGE', 'NOBODY_SAID',
            'TWO_PARTS', 'RESIZED', 'FRAME_NAME', 'EMPTY', 'KAGGLE_INPUT', 'no_boxes', 'no_labels', 'Frame',
-           'Annotations', 'part_of', 'clean', 'read_text', 'split_line', 'read_csv_text', 'numbers', 'sign_numbers',
-           'mark', 'require_columns', 'row_table', 'table_from_csv', 'frame_slices', 'load_json', 'json_number',
-           'json_numbers', 'coco_parts', 'record_ids', 'coco_table', 'frame_list', 'stated_side', 'coco_frames',
-           'category_order', 'Source', 'label_in', 'stated_parts', 'read_coco', 'read_label_map', 'filename_list',
-           'read_tables', 'load_yaml', 'yolo_classes', 'yolo_key', 'yaml_parts', 'files_below', 'yolo_files',
-           'yolo_rows', 'as_image', 'yolo_names', 'read_yolo', 'is_rtsd_csv', 'is_coco', 'is_yolo_yaml', 'files_in',
-           'several', 'choose', 'tables_in', 'coco_in', 'layout_in', 'find_annotations', 'source_of', 'read_frames_csv',
-           'basename', 'unify_names', 'merge_frames', 'common_tail', 'find_frame', 'check_image', 'frame_places',
-           'frames_index', 'locate_frames', 'join_same_files', 'check_boxes', 'frame_sizes', 'scale_shares',
-           'clip_rows', 'check_frames_of', 'check_duplicates', 'choose_classes', 'frame_problems', 'frame_times',
-           'drive_of', 'cut_by_frame', 'build_frames', 'refuse_problems', 'without_empty', 'read_annotations',
-           'check_rows', 'open_dataset', 'mounts', 'rtsd_files', 'find_rtsd', 'rtsd_on_kaggle']
+           'Annotations', 'part_of', 'clean', 'read_text', 'split_line', 'split_lines', 'read_csv_text', 'numbers',
+           'sign_numbers', 'mark', 'require_columns', 'row_table', 'table_from_csv', 'frame_slices', 'load_json',
+           'json_number', 'json_numbers', 'coco_parts', 'record_ids', 'coco_table', 'frame_list', 'stated_side',
+           'coco_frames', 'category_order', 'Source', 'label_in', 'stated_parts', 'read_coco', 'read_label_map',
+           'filename_list', 'read_tables', 'load_yaml', 'yolo_classes', 'yolo_key', 'yaml_parts', 'files_below',
+           'yolo_files', 'yolo_rows', 'as_image', 'yolo_names', 'read_yolo', 'is_rtsd_csv', 'is_coco', 'is_yolo_yaml',
+           'files_in', 'several', 'choose', 'tables_in', 'coco_in', 'layout_in', 'find_annotations', 'source_of',
+           'read_frames_csv', 'basename', 'unify_names', 'merge_frames', 'common_tail', 'find_frame', 'check_image',
+           'frame_places', 'frames_index', 'locate_frames', 'join_same_files', 'check_boxes', 'frame_sizes',
+           'scale_shares', 'clip_rows', 'check_frames_of', 'check_duplicates', 'choose_classes', 'frame_problems',
+           'frame_times', 'drive_of', 'cut_by_frame', 'build_frames', 'refuse', 'all_problems', 'without_empty',
+           'read_annotations', 'check_rows', 'collector_paused', 'open_dataset', 'mounts', 'rtsd_files', 'find_rtsd',
+           'rtsd_on_kaggle']
 
 # %% ../nbs/02_data.ipynb #c003
+import gc
 import os
 import re
 
@@ -26,6 +28,7 @@ import re
 import csv
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -125,19 +128,29 @@ def split_line(line):
     try: return next(csv.reader([line]), [])
     except csv.Error: return []
 
+# %% ../nbs/02_data.ipynb #c107
+def split_lines(lines, n):
+    "(cells (len(lines), n) as text, odd): lacking cells are empty, `odd` is true where a line has not `n` cells."
+    plain = np.array(['"' not in line and line.count(',') == n - 1 for line in lines], dtype=bool)
+    cells, odd = np.full((len(lines), n), '', dtype=object), np.zeros(len(lines), dtype=bool)
+    together = ','.join([line for line, p in zip(lines, plain) if p]).split(',') if plain.any() else []
+    cells[plain] = np.array(together, dtype=object).reshape(-1, n)
+    for i in np.flatnonzero(~plain):
+        found = split_line(lines[i])
+        odd[i] = len(found) != n
+        cells[i, :len(found)] = found[:n]
+    return cells, odd
+
 # %% ../nbs/02_data.ipynb #c020
 def read_csv_text(file):
     "Every cell of a CSV as text, with the `line` it stands on and `odd`, true where the number of fields is wrong."
     lines = read_text(file).split('\n')
     if lines[-1] == '': lines.pop()
-    rows = [split_line(line) for line in lines]  # line by line: a stray quote spoils one row, not the rest
-    header = [c.strip() for c in rows[0]] if rows else []
+    header = [c.strip() for c in split_line(lines[0])] if lines else []
     if not any(header): raise ValueError(f'{file} is empty: expected a line with the names of the columns')
     if twice := sorted({c for c in header if header.count(c) > 1}): raise ValueError(f'{file}: columns {twice} stand twice in the header')
-    n = len(header)
-    cells = [r if len(r) == n else (r + [''] * n)[:n] for r in rows[1:]]
-    table = pd.DataFrame(cells, columns=header, dtype=object)
-    return table.assign(line=np.arange(2, len(rows) + 1), odd=np.array([len(r) != n for r in rows[1:]], dtype=bool))
+    cells, odd = split_lines(lines[1:], len(header))
+    return pd.DataFrame(cells, columns=header).assign(line=np.arange(2, len(lines) + 1), odd=odd)
 
 # %% ../nbs/02_data.ipynb #c023
 def numbers(column):
@@ -167,10 +180,11 @@ def require_columns(table, columns, file):
     if lacking: raise ValueError(f'{file} lacks the column {", ".join(lacking)}; it has: '
                                  f'{", ".join(str(c) for c in table.columns if c not in ("line", "odd"))}')
 
-# %% ../nbs/02_data.ipynb #c106
+# %% ../nbs/02_data.ipynb #c109
 def row_table(file, row, name, boxes, sign_class, sign_id, text):
     "The plain table of all layouts, one row a sign; `boxes` is four columns, `text` is what a message shows of the row."
-    table = pd.DataFrame({'file': file, 'row': pd.Series(row, dtype=object), 'name': name, **dict(zip('xywh', boxes)), 'sign_class': sign_class,
+    name, row, sign_class, text = (pd.Series(values, dtype=object) for values in (name, row, sign_class, text))
+    table = pd.DataFrame({'file': file, 'row': row, 'name': name, **dict(zip('xywh', boxes)), 'sign_class': sign_class,
                           'sign_id': sign_id, 'text': text})
     return table.assign(written=table.name, part='', unlabelled=False, action='kept', reason='')
 
@@ -187,7 +201,7 @@ def table_from_csv(file, label=None):
     if 'is_train' in raw: table['part'] = raw.is_train.str.strip().map({'True': 'train', 'False': 'valid'}).fillna('')
     return table
 
-# %% ../nbs/02_data.ipynb #c110
+# %% ../nbs/02_data.ipynb #c113
 def frame_slices(code, n):
     "[(begin, end)] of the rows of each of `n` frames in a table sorted by `code`, the number of the frame in each row."
     ends = np.searchsorted(code, np.arange(n + 1)).tolist()
@@ -201,7 +215,7 @@ def load_json(file):
     except (ValueError, RecursionError) as e:
         raise ValueError(f'{file} ' + (f'is no JSON: {e}' if text else 'is empty')) from None
 
-# %% ../nbs/02_data.ipynb #c118
+# %% ../nbs/02_data.ipynb #c121
 def json_number(value):
     "A cell of a JSON file as float, NaN where it is no finite number."
     try: number = float(value)
@@ -238,7 +252,7 @@ def coco_table(label, images, annotations, categories):
     found = [names.get(str(r['image_id'])) for r in annotations]
     boxes = [b if isinstance(b := r['bbox'], list) and len(b) == 4 else [None] * 4 for r in annotations]
     sides = [json_numbers(b[i] for b in boxes) for i in range(4)]
-    text = [f'{n or "image " + clean(r["image_id"])}: {r["bbox"]} category {r["category_id"]}' for n, r in zip(found, annotations)]
+    text = [clean(f'{n or "image " + str(r["image_id"])}: {r["bbox"]} category {r["category_id"]}') for n, r in zip(found, annotations)]
     sign_id = sign_numbers(pd.DataFrame({'sign_id': json_numbers(r.get('sign_id', -1) for r in annotations)}))
     table = row_table(label, record_ids(annotations), [n or '' for n in found], sides,
                       [classes.get(str(r['category_id']), '') for r in annotations], sign_id, text)
@@ -246,7 +260,7 @@ def coco_table(label, images, annotations, categories):
     table['unlabelled'] = [r.get('iscrowd') in (1, True) for r in annotations]
     return table
 
-# %% ../nbs/02_data.ipynb #c121
+# %% ../nbs/02_data.ipynb #c124
 def frame_list(name, file, row, **known):
     "A table of frames that a file names, one row each; what it does not tell stays None, NaN or False."
     unknown = {'drive': None, 'height': np.nan, 'width': np.nan, 'part': '', 'annotated': False}
@@ -262,7 +276,7 @@ def stated_side(values):
     values = np.floor(np.asarray(values, dtype=np.float64))
     return np.where((values >= 1) & (values <= MAX_SIDE), values, np.nan)
 
-# %% ../nbs/02_data.ipynb #c122
+# %% ../nbs/02_data.ipynb #c125
 def coco_frames(label, images):
     "The images of a COCO file as a `frame_list`."
     drive = [None if r.get('drive') in (None, '') else clean(r['drive']) for r in images]
@@ -275,7 +289,7 @@ def category_order(categories):
     if all(type(r['id']) is int for r in categories): categories = sorted(categories, key=lambda r: r['id'])
     return list(dict.fromkeys(clean(r['name']) for r in categories))
 
-# %% ../nbs/02_data.ipynb #c124
+# %% ../nbs/02_data.ipynb #c127
 @dataclass
 class Source:
     "What the files of a data set say, before anything is checked."
@@ -296,7 +310,7 @@ def stated_parts(files):
     parts = [part_of(f.stem) for f in files]
     return parts if any(parts) or len(files) == 1 else [part_of(f.parent.name) for f in files]
 
-# %% ../nbs/02_data.ipynb #c125
+# %% ../nbs/02_data.ipynb #c128
 KAGGLE_NAMES = ('train_anno.json', 'val_anno.json')
 
 def read_coco(folder, files):
@@ -324,7 +338,7 @@ def read_label_map(folder, file):
         raise ValueError(f'{found[0]} must map each class to its own whole number')
     return tuple(clean(c) for c in sorted(data, key=data.get))
 
-# %% ../nbs/02_data.ipynb #c127
+# %% ../nbs/02_data.ipynb #c130
 GROUP_NAMES = ('train_gt.csv', 'test_gt.csv')
 
 def filename_list(folder, file):
@@ -334,7 +348,7 @@ def filename_list(folder, file):
     found = [(clean(n), i) for i, n in enumerate(read_text(names).split('\n'), 1) if n.strip()]
     return frame_list([n for n, _ in found], label_in(folder, names), [i for _, i in found])
 
-# %% ../nbs/02_data.ipynb #c128
+# %% ../nbs/02_data.ipynb #c131
 def read_tables(folder, files):
     "`Source` of one RTSD CSV, or of several that belong together, such as the groups of D1 to D3."
     tables, listed = [], []
@@ -352,7 +366,7 @@ def read_tables(folder, files):
     if files[0].name in GROUP_NAMES: kind, inside = 'RTSD D1-D3 groups', sorted({f.resolve().parent.name for f in files})
     return Source(f'{kind} ({", ".join(inside)})', folder, rows, pd.concat(listed, ignore_index=True), read_label_map(folder, files[0]))
 
-# %% ../nbs/02_data.ipynb #c132
+# %% ../nbs/02_data.ipynb #c135
 def load_yaml(file):
     "The content of a YAML file, every scalar as text; ValueError that names the file when it holds no keys."
     try: data = yaml.load(read_text(file), yaml.BaseLoader)
@@ -360,7 +374,7 @@ def load_yaml(file):
     if not isinstance(data, dict): raise ValueError(f'{file} must hold keys such as names, train, val')
     return data
 
-# %% ../nbs/02_data.ipynb #c133
+# %% ../nbs/02_data.ipynb #c136
 def yolo_classes(folder, settings, file):
     "Class names in label order: `names` of data.yaml (a list, or number -> name), else the lines of classes.txt."
     names = settings.get('names')
@@ -375,7 +389,7 @@ def yolo_classes(folder, settings, file):
         raise ValueError(f'{file or folder}: names must be a list of class names, or map 0, 1, ... to them')
     return tuple(map(clean, names))
 
-# %% ../nbs/02_data.ipynb #c135
+# %% ../nbs/02_data.ipynb #c138
 def yolo_key(path, stated=()):
     "(part, rest) of an image or label path below the data set: images/train/x/a.jpg -> ('train', 'x/a'); None outside both folders."
     *folders, name = path.split('/')
@@ -388,14 +402,14 @@ def yolo_key(path, stated=()):
     elif above and part_of(above[-1]): part, above = part or part_of(above[-1]), above[:-1]
     return part, '/'.join([*above, *below, os.path.splitext(name)[0]])
 
-# %% ../nbs/02_data.ipynb #c137
+# %% ../nbs/02_data.ipynb #c140
 def yaml_parts(settings):
     "[(folder, part)] that data.yaml states under train, val and test."
     found = [(entry, part_of(key)) for key in ('train', 'val', 'test')
              for entry in (settings[key] if isinstance(settings.get(key), list) else [settings.get(key)])]
     return [(clean(e).strip('./').removesuffix('/images'), p) for e, p in found if isinstance(e, str) and e.strip('./ ')]
 
-# %% ../nbs/02_data.ipynb #c138
+# %% ../nbs/02_data.ipynb #c141
 def files_below(folder, types=IMAGE_TYPES):
     "File name -> all files of that name and of these types anywhere beneath `folder` (hidden folders left out)."
     index, seen = {}, set()
@@ -408,19 +422,23 @@ def files_below(folder, types=IMAGE_TYPES):
             if f.lower().endswith(types): index.setdefault(f, []).append(f'{top}/{f}')
     return index
 
-# %% ../nbs/02_data.ipynb #c139
+# %% ../nbs/02_data.ipynb #c142
 def yolo_files(folder, types, kind, stated):
-    "`yolo_key` -> path below `folder` of the files in its folders named `kind` ('images' or 'labels')."
+    "`yolo_key` -> path below `folder` of the files in its folders named `kind` ('images' or 'labels'); ValueError when two share a key."
     paths = sorted(os.path.relpath(p, folder).replace(os.sep, '/') for found in files_below(folder, types).values() for p in found)
     inside = [p for p in paths if f'/{kind}/' in f'/{p}' and not p.endswith('/classes.txt')]
-    return {yolo_key(p, stated): p for p in reversed(inside)}
+    found = {}
+    for path in inside:
+        if (first := found.setdefault(yolo_key(path, stated), path)) != path:
+            raise ValueError(f'{folder}: {first} and {path} would belong to one frame: remove or rename one of them')
+    return found
 
 def yolo_rows(folder, labels):
     "(file, line, key, fields) of every row of the label files; a blank line is no row."
     return [(path, i, key, line.split()) for key, path in sorted(labels.items())
             for i, line in enumerate(read_text(folder / path).split('\n'), 1) if line.strip()]
 
-# %% ../nbs/02_data.ipynb #c140
+# %% ../nbs/02_data.ipynb #c143
 def as_image(path):
     "The path of a label file with `images` for `labels`, without its ending."
     return '/'.join('images' if p == 'labels' else p for p in os.path.splitext(path)[0].split('/'))
@@ -438,7 +456,7 @@ def yolo_names(folder, images, labels):
         names[key] = (f'{part}/{rest}' if twice else rest) + os.path.splitext(path)[1], path
     return names
 
-# %% ../nbs/02_data.ipynb #c141
+# %% ../nbs/02_data.ipynb #c144
 def read_yolo(folder, files):
     "`Source` of a YOLO folder; `files` holds its data.yaml, or nothing."
     settings = load_yaml(files[0]) if files else {}
@@ -474,7 +492,7 @@ def is_yolo_yaml(file):
     "Whether a YAML file names classes."
     return re.search(r'^[\'"]?names[\'"]?\s*:', read_text(file), re.MULTILINE) is not None
 
-# %% ../nbs/02_data.ipynb #c142
+# %% ../nbs/02_data.ipynb #c145
 def files_in(folder, *patterns):
     "The files that stand directly in `folder` and match a pattern, in order; frames.csv is no table of boxes."
     return [f for p in patterns for f in sorted(folder.glob(p)) if f.is_file() and f.name != 'frames.csv']
@@ -506,7 +524,7 @@ def coco_in(folder):
     usual = [f for f in files if f.name in KAGGLE_NAMES] or [f for f in files if f.name.startswith('instances')]
     return choose(folder, usual or files)
 
-# %% ../nbs/02_data.ipynb #c143
+# %% ../nbs/02_data.ipynb #c146
 def layout_in(folder):
     "(reader, its files) of the annotations that stand directly in `folder`, or None."
     if files := tables_in(folder): return read_tables, files
@@ -533,7 +551,7 @@ def find_annotations(folder, depth=3):
     raise FileNotFoundError(f'{folder} holds no annotations: expected a CSV with the columns {", ".join(COLUMNS)} '
                             f'(e.g. full-gt.csv), a COCO JSON (train_anno.json) or a YOLO data.yaml')
 
-# %% ../nbs/02_data.ipynb #c144
+# %% ../nbs/02_data.ipynb #c147
 def source_of(path):
     "The `Source` at `path`: a folder, or the CSV, COCO JSON or data.yaml in it."
     path = Path(path)
@@ -577,7 +595,8 @@ def merge_frames(rows, listed, extra):
     annotated = set(frames.name[frames.annotated.astype(bool)])
     merged = frames.assign(part=frames.part.replace('', None)).groupby('name', sort=True).first().reset_index()
     merged['annotated'], merged['two_parts'] = merged.name.isin(annotated), merged.name.isin(parts.name[parts.name.duplicated()])
-    return merged.assign(part=merged.part.fillna('')).astype({'height': float, 'width': float})
+    texts = dict.fromkeys(('name', 'written', 'file', 'row', 'drive', 'part'), object)
+    return merged.assign(part=merged.part.fillna('')).astype(texts | {'height': float, 'width': float})
 
 # %% ../nbs/02_data.ipynb #c055
 def common_tail(a, b):
@@ -667,17 +686,17 @@ def frame_sizes(table, frames):
     place = pd.Index(frames.name).get_indexer(table.name)
     return np.where(place[:, None] >= 0, np.append(frames[['height', 'width']].to_numpy(float), [[np.nan] * 2], axis=0)[place], np.nan)
 
-# %% ../nbs/02_data.ipynb #c145
+# %% ../nbs/02_data.ipynb #c148
 def scale_shares(table, frames):
     "Make x, y, w, h in px of YOLO's cx, cy, w, h in shares of the frame; rows that are none are dropped."
     size, shares = frame_sizes(table, frames), table[list('xywh')].to_numpy()
     mark(table, ((shares < -0.01) | (shares > 1.01)).any(axis=1), 'dropped', 'box is not in shares of the frame (0 to 1)')
     mark(table, np.isnan(size).any(axis=1), 'dropped', 'size of the frame unknown: YOLO boxes are shares of it')
-    alive = (table.action != 'dropped').to_numpy()
-    wide = np.where(alive[:, None], shares * size[:, [1, 0, 1, 0]], 0)
+    alive = (table.action != 'dropped').to_numpy()[:, None]
+    wide = np.where(alive, shares, 0) * np.where(alive, size, 0)[:, [1, 0, 1, 0]]
     table[list('xywh')] = np.concatenate([wide[:, :2] - wide[:, 2:] / 2, wide[:, 2:]], axis=1)
 
-# %% ../nbs/02_data.ipynb #c146
+# %% ../nbs/02_data.ipynb #c149
 EDGE = 0.01  # px: as little over the edge is rounding, not a fault
 
 def clip_rows(table, frames):
@@ -759,7 +778,7 @@ def drive_of(filenames, gap_seconds=60):
     drive[t.index] = first[begins.cumsum() - 1]
     return drive.tolist()
 
-# %% ../nbs/02_data.ipynb #c148
+# %% ../nbs/02_data.ipynb #c151
 def cut_by_frame(values, code, n, none):
     "The rows of `values` that belong to each of `n` frames (rows sorted by `code`) as tensors, without a copy; `none` where there are none."
     return [torch.from_numpy(values[a:b]) if b > a else none for a, b in frame_slices(code, n)]
@@ -779,14 +798,21 @@ def build_frames(table, frames, classes):
     return [Frame(*row) for row in zip(frames.name, frames.path, sizes, *columns, frames.drive, frames.part)]
 
 # %% ../nbs/02_data.ipynb #c079
-def refuse_problems(problems, strict, left, layout):
-    "ValueError when nothing is left, or under `strict` when there is any problem; it names the first ones."
-    if left and not (strict and len(problems)): return
+def refuse(what, problems):
+    "Raise ValueError: `what`, how often each problem occurs, and the first problems with file and row."
     counts = problems.groupby(['action', 'reason'], sort=False).size()
     shown = [f'  {p.file} row {p.row}: {p.action}, {p.reason} ({p.value})' for p in problems.head(5).itertuples()]
-    what = 'problems found and strict is on' if left else f'{layout}: nothing is left of the annotations'
-    raise ValueError('\n'.join([f'{what}: ' + ', '.join(f'{n} x {a} ({r})' for (a, r), n in counts.items()), *shown]
-                               + ['  ...'] * (len(problems) > 5)))
+    heads = ', '.join(f'{n} x {a} ({r})' for (a, r), n in counts.items()) or 'there is no row in them'
+    raise ValueError('\n'.join([f'{what}: {heads}', *shown] + ['  ...'] * (len(problems) > 5)))
+
+def all_problems(source, whole, strict):
+    "The problems of rows and of `whole` frames in one table; `refuse` when no row is left, or under `strict` when there is any."
+    befell = source.rows[source.rows.action != 'kept'].rename(columns={'text': 'value'})
+    problems = pd.concat([befell[whole.columns], whole], ignore_index=True)
+    if (source.rows.action == 'dropped').all(): refuse(f'{source.layout} in {source.folder}: nothing is left of the annotations', problems)
+    faults = problems[~problems.reason.isin([EMPTY, NOBODY_SAID])]  # these two were asked for
+    if strict and len(faults): refuse('problems found and strict is on', faults)
+    return problems
 
 # %% ../nbs/02_data.ipynb #c080
 EMPTY = 'frame without a box of the classes asked for'
@@ -797,7 +823,7 @@ def without_empty(table, frames):
     mark(table, ~table.name.isin(full), 'dropped', EMPTY)
     return frames[frames.name.isin(full)].reset_index(drop=True)
 
-# %% ../nbs/02_data.ipynb #c149
+# %% ../nbs/02_data.ipynb #c152
 def read_annotations(path):
     "(`Source`, one row a frame) of any layout, names unified; nothing is checked yet."
     source = source_of(path)
@@ -806,9 +832,9 @@ def read_annotations(path):
     unify_names(source.rows, source.listed, extra)
     frames = merge_frames(source.rows, source.listed, extra)
     drive = frames.drive.where(frames.drive.notna(), pd.Series(drive_of(frames.name), dtype=object))
-    return source, frames.assign(drive=drive, path=None, problem='', resized=False)
+    return source, frames.assign(drive=drive, path=None, problem=pd.Series('', frames.index, dtype=object), resized=False)
 
-# %% ../nbs/02_data.ipynb #c150
+# %% ../nbs/02_data.ipynb #c153
 def check_rows(source, frames):
     "Ask every question to every row of `source`; `frames` is known to be located."
     check_boxes(source.rows)
@@ -817,7 +843,18 @@ def check_rows(source, frames):
     clip_rows(source.rows, frames)
     check_duplicates(source.rows)
 
+# %% ../nbs/02_data.ipynb #c154
+@contextmanager
+def collector_paused():
+    "Pause Python's cyclic garbage collector: while a million objects are made it would walk through all of them again and again."
+    was_on = gc.isenabled()
+    gc.disable()
+    try: yield
+    finally:
+        if was_on: gc.enable()
+
 # %% ../nbs/02_data.ipynb #c081
+@collector_paused()
 def open_dataset(
     path=None,  # folder, or the CSV / COCO JSON / data.yaml in it; None on Kaggle: the RTSD that is attached
     classes=None,  # only these, in this order; signs of other classes become ignore regions
@@ -830,23 +867,18 @@ def open_dataset(
     "`Annotations`: every row and frame checked. ValueError / FileNotFoundError name the file and row when nothing is left."
     if empty_frames not in ('unknown', 'background'): raise ValueError(f"empty_frames is {empty_frames!r}, it must be 'unknown' or 'background'")
     source, frames = read_annotations(rtsd_on_kaggle() if path is None else path)
-    rows = source.rows
     if need_images:
         locate_frames(frames, Path(frames_folder or source.folder), decode)
-        frames = join_same_files(rows, frames)
+        frames = join_same_files(source.rows, frames)
     check_rows(source, frames)
-    chosen = choose_classes(rows, source.classes, classes)
-    whole = frame_problems(rows, frames, empty_frames == 'background')
+    chosen = choose_classes(source.rows, source.classes, classes)
+    whole = frame_problems(source.rows, frames, empty_frames == 'background')
     frames = frames[frames.problem == ''].reset_index(drop=True)
-    if not keep_empty: frames = without_empty(rows, frames)
-    befell = rows[rows.action != 'kept'].rename(columns={'text': 'value'})
-    problems = pd.concat([befell[whole.columns], whole], ignore_index=True)
-    left = (rows.action != 'dropped').any()
-    asked_for = left & problems.reason.isin([EMPTY, NOBODY_SAID])
-    refuse_problems(problems[~asked_for], strict, left, source.layout)
-    return Annotations(build_frames(rows, frames, chosen), chosen, source.layout, problems, len(rows))
+    if not keep_empty: frames = without_empty(source.rows, frames)
+    problems = all_problems(source, whole, strict)
+    return Annotations(build_frames(source.rows, frames, chosen), chosen, source.layout, problems, len(source.rows))
 
-# %% ../nbs/02_data.ipynb #c152
+# %% ../nbs/02_data.ipynb #c156
 KAGGLE_INPUT = '/kaggle/input'
 
 def mounts(root=KAGGLE_INPUT):
@@ -865,7 +897,7 @@ def rtsd_files(folder):
     if reader is read_tables: return [f for f in files if is_rtsd_csv(f)]
     return [f for f in files if f.name in KAGGLE_NAMES or (f.parent / 'label_map.json').is_file()]
 
-# %% ../nbs/02_data.ipynb #c153
+# %% ../nbs/02_data.ipynb #c157
 def find_rtsd(root=KAGGLE_INPUT):
     """The folder under `root` to hand to `open_dataset`, or None when RTSD is not attached.
 
