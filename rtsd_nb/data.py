@@ -257,7 +257,7 @@ def coco_table(label, images, annotations, categories):
     table = row_table(label, record_ids(annotations), [n or '' for n in found], sides,
                       [classes.get(str(r['category_id']), '') for r in annotations], sign_id, text)
     mark(table, [n is None for n in found], 'dropped', 'unknown image_id')
-    table['unlabelled'] = [r.get('iscrowd') in (1, True) for r in annotations]
+    table['unlabelled'] = np.array([r.get('iscrowd') in (1, True) for r in annotations], dtype=bool)
     return table
 
 # %% ../nbs/02_data.ipynb #c124
@@ -473,8 +473,9 @@ def read_yolo(folder, files):
                       [known.get(n, '') for n in number], -1, [f'{r[2][1]}: {" ".join(r[3])}' for r in rows])
     mark(table, [len(r[3]) != 5 for r in rows], 'dropped', 'wrong number of fields')
     table['written'], table['part'] = [names[r[2]][1] for r in rows], [r[2][0] for r in rows]
-    listed = frame_list([names[k][0] for k in images], list(images.values()), ['-'] * len(images), part=[part for part, _ in images])
-    listed['written'] = [names[k][1] for k in images]
+    files_of = {**labels, **images}
+    listed = frame_list([names[k][0] for k in files_of], list(files_of.values()), ['-'] * len(files_of), part=[part for part, _ in files_of])
+    listed['written'] = [names[k][1] for k in files_of]
     return Source(f'YOLO ({label_in(folder, files[0]) if files else "images, labels"})', root, table, listed, classes, shares=True)
 
 # %% ../nbs/02_data.ipynb #c041
