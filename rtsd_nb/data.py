@@ -121,14 +121,14 @@ def read_text(file):
     if not Path(file).is_file(): raise FileNotFoundError(f'{file} is no file')
     return Path(file).read_text(encoding='utf-8-sig', errors='replace')
 
-# %% ../nbs/02_data.ipynb #c105
+# %% ../nbs/02_data.ipynb #c106
 def split_line(line):
     "The cells of one line of a CSV; none where the line is no CSV."
     if '"' not in line: return line.split(',') if line else []
     try: return next(csv.reader([line]), [])
     except csv.Error: return []
 
-# %% ../nbs/02_data.ipynb #c107
+# %% ../nbs/02_data.ipynb #c109
 def split_lines(lines, n):
     "(cells (len(lines), n) as text, odd): lacking cells are empty, `odd` is true where a line has not `n` cells."
     plain = np.array(['"' not in line and line.count(',') == n - 1 for line in lines], dtype=bool)
@@ -158,6 +158,7 @@ def numbers(column):
     values = pd.to_numeric(pd.Series(column, dtype=object), errors='coerce').to_numpy(np.float64, na_value=np.nan)
     return np.where(np.isfinite(values), values, np.nan)
 
+# %% ../nbs/02_data.ipynb #c111
 def sign_numbers(table):
     "The column `sign_id` as int64, -1 where it is absent, no number or no number of a sign."
     values = numbers(table['sign_id']) if 'sign_id' in table else np.full(len(table), -1.0)
@@ -180,7 +181,7 @@ def require_columns(table, columns, file):
     if lacking: raise ValueError(f'{file} lacks the column {", ".join(lacking)}; it has: '
                                  f'{", ".join(str(c) for c in table.columns if c not in ("line", "odd"))}')
 
-# %% ../nbs/02_data.ipynb #c109
+# %% ../nbs/02_data.ipynb #c112
 def row_table(file, row, name, boxes, sign_class, sign_id, text):
     "The plain table of all layouts, one row a sign; `boxes` is four columns, `text` is what a message shows of the row."
     name, row, sign_class, text = (pd.Series(values, dtype=object) for values in (name, row, sign_class, text))
@@ -201,7 +202,7 @@ def table_from_csv(file, label=None):
     if 'is_train' in raw: table['part'] = raw.is_train.str.strip().map({'True': 'train', 'False': 'valid'}).fillna('')
     return table
 
-# %% ../nbs/02_data.ipynb #c113
+# %% ../nbs/02_data.ipynb #c116
 def frame_slices(code, n):
     "[(begin, end)] of the rows of each of `n` frames in a table sorted by `code`, the number of the frame in each row."
     ends = np.searchsorted(code, np.arange(n + 1)).tolist()
@@ -215,7 +216,7 @@ def load_json(file):
     except (ValueError, RecursionError) as e:
         raise ValueError(f'{file} ' + (f'is no JSON: {e}' if text else 'is empty')) from None
 
-# %% ../nbs/02_data.ipynb #c121
+# %% ../nbs/02_data.ipynb #c124
 def json_number(value):
     "A cell of a JSON file as float, NaN where it is no finite number."
     try: number = float(value)
@@ -245,6 +246,7 @@ def record_ids(records):
     "What a message calls each record: its id where it is a number, else '#' and its place in the list."
     return pd.Series([r['id'] if type(r.get('id')) is int else f'#{i}' for i, r in enumerate(records, 1)], dtype=object)
 
+# %% ../nbs/02_data.ipynb #c126
 def coco_table(label, images, annotations, categories):
     "COCO annotations as a `row_table`; `row` is the annotation's id."
     names = {str(r['id']): clean(r['file_name']) for r in images}
@@ -260,7 +262,7 @@ def coco_table(label, images, annotations, categories):
     table['unlabelled'] = np.array([r.get('iscrowd') in (1, True) for r in annotations], dtype=bool)
     return table
 
-# %% ../nbs/02_data.ipynb #c124
+# %% ../nbs/02_data.ipynb #c129
 def frame_list(name, file, row, **known):
     "A table of frames that a file names, one row each; what it does not tell stays None, NaN or False."
     unknown = {'drive': None, 'height': np.nan, 'width': np.nan, 'part': '', 'annotated': False}
@@ -276,7 +278,7 @@ def stated_side(values):
     values = np.floor(np.asarray(values, dtype=np.float64))
     return np.where((values >= 1) & (values <= MAX_SIDE), values, np.nan)
 
-# %% ../nbs/02_data.ipynb #c125
+# %% ../nbs/02_data.ipynb #c131
 def coco_frames(label, images):
     "The images of a COCO file as a `frame_list`."
     drive = [None if r.get('drive') in (None, '') else clean(r['drive']) for r in images]
@@ -284,12 +286,13 @@ def coco_frames(label, images):
     return frame_list([clean(r['file_name']) for r in images], label, record_ids(images), drive=pd.Series(drive, dtype=object),
                       annotated=[r.get('annotated') is True for r in images], **sizes)
 
+# %% ../nbs/02_data.ipynb #c132
 def category_order(categories):
     "Names of the categories in the order of their ids, each once."
     if all(type(r['id']) is int for r in categories): categories = sorted(categories, key=lambda r: r['id'])
     return list(dict.fromkeys(clean(r['name']) for r in categories))
 
-# %% ../nbs/02_data.ipynb #c127
+# %% ../nbs/02_data.ipynb #c135
 @dataclass
 class Source:
     "What the files of a data set say, before anything is checked."
@@ -305,12 +308,13 @@ def label_in(folder, file):
     "How messages call a file: its path beneath `folder`."
     return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.name
 
+# %% ../nbs/02_data.ipynb #c136
 def stated_parts(files):
     "The part of each of several files by its name, else by the name of its folder; '' for a single one without."
     parts = [part_of(f.stem) for f in files]
     return parts if any(parts) or len(files) == 1 else [part_of(f.parent.name) for f in files]
 
-# %% ../nbs/02_data.ipynb #c128
+# %% ../nbs/02_data.ipynb #c138
 KAGGLE_NAMES = ('train_anno.json', 'val_anno.json')
 
 def read_coco(folder, files):
@@ -338,7 +342,7 @@ def read_label_map(folder, file):
         raise ValueError(f'{found[0]} must map each class to its own whole number')
     return tuple(clean(c) for c in sorted(data, key=data.get))
 
-# %% ../nbs/02_data.ipynb #c130
+# %% ../nbs/02_data.ipynb #c140
 GROUP_NAMES = ('train_gt.csv', 'test_gt.csv')
 
 def filename_list(folder, file):
@@ -348,7 +352,7 @@ def filename_list(folder, file):
     found = [(clean(n), i) for i, n in enumerate(read_text(names).split('\n'), 1) if n.strip()]
     return frame_list([n for n, _ in found], label_in(folder, names), [i for _, i in found])
 
-# %% ../nbs/02_data.ipynb #c131
+# %% ../nbs/02_data.ipynb #c141
 def read_tables(folder, files):
     "`Source` of one RTSD CSV, or of several that belong together, such as the groups of D1 to D3."
     tables, listed = [], []
@@ -366,7 +370,7 @@ def read_tables(folder, files):
     if files[0].name in GROUP_NAMES: kind, inside = 'RTSD D1-D3 groups', sorted({f.resolve().parent.name for f in files})
     return Source(f'{kind} ({", ".join(inside)})', folder, rows, pd.concat(listed, ignore_index=True), read_label_map(folder, files[0]))
 
-# %% ../nbs/02_data.ipynb #c135
+# %% ../nbs/02_data.ipynb #c145
 def load_yaml(file):
     "The content of a YAML file, every scalar as text; ValueError that names the file when it holds no keys."
     try: data = yaml.load(read_text(file), yaml.BaseLoader)
@@ -374,7 +378,7 @@ def load_yaml(file):
     if not isinstance(data, dict): raise ValueError(f'{file} must hold keys such as names, train, val')
     return data
 
-# %% ../nbs/02_data.ipynb #c136
+# %% ../nbs/02_data.ipynb #c146
 def yolo_classes(folder, settings, file):
     "Class names in label order: `names` of data.yaml (a list, or number -> name), else the lines of classes.txt."
     names = settings.get('names')
@@ -389,7 +393,7 @@ def yolo_classes(folder, settings, file):
         raise ValueError(f'{file or folder}: names must be a list of class names, or map 0, 1, ... to them')
     return tuple(map(clean, names))
 
-# %% ../nbs/02_data.ipynb #c138
+# %% ../nbs/02_data.ipynb #c149
 def yolo_key(path, stated=()):
     "(part, rest) of an image or label path below the data set: images/train/x/a.jpg -> ('train', 'x/a'); None outside both folders."
     *folders, name = path.split('/')
@@ -402,14 +406,14 @@ def yolo_key(path, stated=()):
     elif above and part_of(above[-1]): part, above = part or part_of(above[-1]), above[:-1]
     return part, '/'.join([*above, *below, os.path.splitext(name)[0]])
 
-# %% ../nbs/02_data.ipynb #c140
+# %% ../nbs/02_data.ipynb #c151
 def yaml_parts(settings):
     "[(folder, part)] that data.yaml states under train, val and test."
     found = [(entry, part_of(key)) for key in ('train', 'val', 'test')
              for entry in (settings[key] if isinstance(settings.get(key), list) else [settings.get(key)])]
     return [(clean(e).strip('./').removesuffix('/images'), p) for e, p in found if isinstance(e, str) and e.strip('./ ')]
 
-# %% ../nbs/02_data.ipynb #c141
+# %% ../nbs/02_data.ipynb #c153
 def files_below(folder, types=IMAGE_TYPES):
     "File name -> all files of that name and of these types anywhere beneath `folder` (hidden folders left out)."
     index, seen = {}, set()
@@ -422,7 +426,7 @@ def files_below(folder, types=IMAGE_TYPES):
             if f.lower().endswith(types): index.setdefault(f, []).append(f'{top}/{f}')
     return index
 
-# %% ../nbs/02_data.ipynb #c142
+# %% ../nbs/02_data.ipynb #c155
 def yolo_files(folder, types, kind, stated):
     "`yolo_key` -> path below `folder` of the files in its folders named `kind` ('images' or 'labels'); ValueError when two share a key."
     paths = sorted(os.path.relpath(p, folder).replace(os.sep, '/') for found in files_below(folder, types).values() for p in found)
@@ -433,16 +437,18 @@ def yolo_files(folder, types, kind, stated):
             raise ValueError(f'{folder}: {first} and {path} would belong to one frame: remove or rename one of them')
     return found
 
+# %% ../nbs/02_data.ipynb #c156
 def yolo_rows(folder, labels):
     "(file, line, key, fields) of every row of the label files; a blank line is no row."
     return [(path, i, key, line.split()) for key, path in sorted(labels.items())
             for i, line in enumerate(read_text(folder / path).split('\n'), 1) if line.strip()]
 
-# %% ../nbs/02_data.ipynb #c143
+# %% ../nbs/02_data.ipynb #c157
 def as_image(path):
     "The path of a label file with `images` for `labels`, without its ending."
     return '/'.join('images' if p == 'labels' else p for p in os.path.splitext(path)[0].split('/'))
 
+# %% ../nbs/02_data.ipynb #c159
 def yolo_names(folder, images, labels):
     "key -> (name, path below the data set) of every frame that has an image or a label file."
     listed = read_frames_csv(folder).name  # without images it tells how the files end
@@ -456,7 +462,7 @@ def yolo_names(folder, images, labels):
         names[key] = (f'{part}/{rest}' if twice else rest) + os.path.splitext(path)[1], path
     return names
 
-# %% ../nbs/02_data.ipynb #c144
+# %% ../nbs/02_data.ipynb #c160
 def read_yolo(folder, files):
     "`Source` of a YOLO folder; `files` holds its data.yaml, or nothing."
     settings = load_yaml(files[0]) if files else {}
@@ -484,25 +490,29 @@ def is_rtsd_csv(file):
     with open(file, encoding='utf-8-sig', errors='replace') as f: header = f.readline()
     return set(COLUMNS) <= {c.strip().strip('"') for c in header.split(',')}
 
+# %% ../nbs/02_data.ipynb #c161
 def is_coco(file):
     "Whether a JSON file begins like COCO annotations."
     with open(file, encoding='utf-8-sig', errors='replace') as f: head = f.read(300_000)
     return any(f'"{k}"' in head for k in ('images', 'annotations'))
 
+# %% ../nbs/02_data.ipynb #c162
 def is_yolo_yaml(file):
     "Whether a YAML file names classes."
     return re.search(r'^[\'"]?names[\'"]?\s*:', read_text(file), re.MULTILINE) is not None
 
-# %% ../nbs/02_data.ipynb #c145
+# %% ../nbs/02_data.ipynb #c163
 def files_in(folder, *patterns):
     "The files that stand directly in `folder` and match a pattern, in order; frames.csv is no table of boxes."
     return [f for p in patterns for f in sorted(folder.glob(p)) if f.is_file() and f.name != 'frames.csv']
 
+# %% ../nbs/02_data.ipynb #c164
 def several(folder, files):
     "ValueError that lists the candidates."
     names = ', '.join(label_in(folder, f) for f in files)
     raise ValueError(f'{folder} holds several annotation files: {names}; pass the file that you mean')
 
+# %% ../nbs/02_data.ipynb #c165
 def choose(folder, files):
     "Of several candidates those that state different parts, or the only one; ValueError when it is not clear."
     stated = [f for f in files if part_of(f.stem)]
@@ -519,13 +529,14 @@ def tables_in(folder):
     groups = [f for f in files_in(folder, *(f'*/{n}' for n in GROUP_NAMES)) if is_rtsd_csv(f)]
     return named[:1] or choose(folder, good) or groups
 
+# %% ../nbs/02_data.ipynb #c167
 def coco_in(folder):
     "The COCO files of `folder` that belong together; maybe none."
     files = [f for f in files_in(folder, '*.json') if is_coco(f)]
     usual = [f for f in files if f.name in KAGGLE_NAMES] or [f for f in files if f.name.startswith('instances')]
     return choose(folder, usual or files)
 
-# %% ../nbs/02_data.ipynb #c146
+# %% ../nbs/02_data.ipynb #c168
 def layout_in(folder):
     "(reader, its files) of the annotations that stand directly in `folder`, or None."
     if files := tables_in(folder): return read_tables, files
@@ -552,7 +563,7 @@ def find_annotations(folder, depth=3):
     raise FileNotFoundError(f'{folder} holds no annotations: expected a CSV with the columns {", ".join(COLUMNS)} '
                             f'(e.g. full-gt.csv), a COCO JSON (train_anno.json) or a YOLO data.yaml')
 
-# %% ../nbs/02_data.ipynb #c147
+# %% ../nbs/02_data.ipynb #c169
 def source_of(path):
     "The `Source` at `path`: a folder, or the CSV, COCO JSON or data.yaml in it."
     path = Path(path)
@@ -641,6 +652,7 @@ def frame_places(folder, frames):
     groups = [p.with_name(p.name.replace('-gt', '-frames')) for p in (folder.resolve(), folder.resolve().parent) if '-gt' in p.name]
     return [folder, *groups, *beside]
 
+# %% ../nbs/02_data.ipynb #c171
 def frames_index(folder, frames):
     "`files_below` of the first of `frame_places` that has images; FileNotFoundError when there is none."
     for place in frame_places(folder, frames):
@@ -682,12 +694,13 @@ def check_boxes(table):
     mark(table, (table.w <= 0) | (table.h <= 0), 'dropped', 'box has no area')
     mark(table, table.name == '', 'dropped', 'no file name')
 
+# %% ../nbs/02_data.ipynb #c172
 def frame_sizes(table, frames):
     "(height, width) of the frame of each row, float64 (N, 2), NaN where unknown."
     place = pd.Index(frames.name).get_indexer(table.name)
     return np.where(place[:, None] >= 0, np.append(frames[['height', 'width']].to_numpy(float), [[np.nan] * 2], axis=0)[place], np.nan)
 
-# %% ../nbs/02_data.ipynb #c148
+# %% ../nbs/02_data.ipynb #c173
 def scale_shares(table, frames):
     "Make x, y, w, h in px of YOLO's cx, cy, w, h in shares of the frame; rows that are none are dropped."
     size, shares = frame_sizes(table, frames), table[list('xywh')].to_numpy()
@@ -697,7 +710,7 @@ def scale_shares(table, frames):
     wide = np.where(alive, shares, 0) * np.where(alive, size, 0)[:, [1, 0, 1, 0]]
     table[list('xywh')] = np.concatenate([wide[:, :2] - wide[:, 2:] / 2, wide[:, 2:]], axis=1)
 
-# %% ../nbs/02_data.ipynb #c149
+# %% ../nbs/02_data.ipynb #c174
 EDGE = 0.01  # px: as little over the edge is rounding, not a fault
 
 def clip_rows(table, frames):
@@ -721,6 +734,7 @@ def check_frames_of(table, frames):
     bad = np.array([problem_of.get(n, '') for n in table.name], dtype=object)
     for reason in sorted(set(bad) - {''}): mark(table, bad == reason, 'dropped', reason)
 
+# %% ../nbs/02_data.ipynb #c175
 def check_duplicates(table):
     "Drop every repetition of a row: same frame, same box, same class."
     alive = table.action != 'dropped'
@@ -779,7 +793,7 @@ def drive_of(filenames, gap_seconds=60):
     drive[t.index] = first[begins.cumsum() - 1]
     return drive.tolist()
 
-# %% ../nbs/02_data.ipynb #c151
+# %% ../nbs/02_data.ipynb #c177
 def cut_by_frame(values, code, n, none):
     "The rows of `values` that belong to each of `n` frames (rows sorted by `code`) as tensors, without a copy; `none` where there are none."
     return [torch.from_numpy(values[a:b]) if b > a else none for a, b in frame_slices(code, n)]
@@ -806,6 +820,7 @@ def refuse(what, problems):
     heads = ', '.join(f'{n} x {a} ({r})' for (a, r), n in counts.items()) or 'there is no row in them'
     raise ValueError('\n'.join([f'{what}: {heads}', *shown] + ['  ...'] * (len(problems) > 5)))
 
+# %% ../nbs/02_data.ipynb #c179
 def all_problems(source, whole, strict):
     "The problems of rows and of `whole` frames in one table; `refuse` when no row is left, or under `strict` when there is any."
     befell = source.rows[source.rows.action != 'kept'].rename(columns={'text': 'value'})
@@ -824,7 +839,7 @@ def without_empty(table, frames):
     mark(table, ~table.name.isin(full), 'dropped', EMPTY)
     return frames[frames.name.isin(full)].reset_index(drop=True)
 
-# %% ../nbs/02_data.ipynb #c152
+# %% ../nbs/02_data.ipynb #c180
 def read_annotations(path):
     "(`Source`, one row a frame) of any layout, names unified; nothing is checked yet."
     source = source_of(path)
@@ -835,7 +850,7 @@ def read_annotations(path):
     drive = frames.drive.where(frames.drive.notna(), pd.Series(drive_of(frames.name), dtype=object))
     return source, frames.assign(drive=drive, path=None, problem=pd.Series('', frames.index, dtype=object), resized=False)
 
-# %% ../nbs/02_data.ipynb #c153
+# %% ../nbs/02_data.ipynb #c181
 def check_rows(source, frames):
     "Ask every question to every row of `source`; `frames` is known to be located."
     check_boxes(source.rows)
@@ -844,7 +859,7 @@ def check_rows(source, frames):
     clip_rows(source.rows, frames)
     check_duplicates(source.rows)
 
-# %% ../nbs/02_data.ipynb #c154
+# %% ../nbs/02_data.ipynb #c182
 @contextmanager
 def collector_paused():
     "Pause Python's cyclic garbage collector: while a million objects are made it would walk through all of them again and again."
@@ -879,7 +894,7 @@ def open_dataset(
     problems = all_problems(source, whole, strict)
     return Annotations(build_frames(source.rows, frames, chosen), chosen, source.layout, problems, len(source.rows))
 
-# %% ../nbs/02_data.ipynb #c156
+# %% ../nbs/02_data.ipynb #c184
 KAGGLE_INPUT = '/kaggle/input'
 
 def mounts(root=KAGGLE_INPUT):
@@ -888,6 +903,7 @@ def mounts(root=KAGGLE_INPUT):
     found = [*root.glob('*'), *root.glob('datasets/*/*')]
     return sorted(p for p in found if p.is_dir() and p != root / 'datasets')
 
+# %% ../nbs/02_data.ipynb #c185
 def rtsd_files(folder):
     "RTSD's annotation files in `folder` or beneath; none when it holds something else. ValueError when several tables may be meant."
     try: reader, files = find_annotations(folder)
@@ -898,7 +914,7 @@ def rtsd_files(folder):
     if reader is read_tables: return [f for f in files if is_rtsd_csv(f)]
     return [f for f in files if f.name in KAGGLE_NAMES or (f.parent / 'label_map.json').is_file()]
 
-# %% ../nbs/02_data.ipynb #c157
+# %% ../nbs/02_data.ipynb #c186
 def find_rtsd(root=KAGGLE_INPUT):
     """The folder under `root` to hand to `open_dataset`, or None when RTSD is not attached.
 
@@ -912,6 +928,7 @@ def find_rtsd(root=KAGGLE_INPUT):
             sizes[folder] = sum(f.stat().st_size for f in files)
     return max(sizes, key=sizes.get, default=None)
 
+# %% ../nbs/02_data.ipynb #c187
 def rtsd_on_kaggle():
     "`find_rtsd`, or FileNotFoundError that says what to do."
     if found := find_rtsd(KAGGLE_INPUT): return found

@@ -83,6 +83,7 @@ def test_any_boxes_come_back(tmp_path, frames, size, to):
     assert_same(parts, open_dataset(tmp_path / to, need_images=False, strict=True), tol=0.01, ignore=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('to', ['coco', 'yolo'])
 def test_real_annotations_come_back(tmp_path, to):
     data = open_dataset(real('rtsd_annotations') / 'val_anno.json', need_images=False)

@@ -7,18 +7,17 @@ import os
 import shutil
 import warnings
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from rtsd_nb.data import MAX_SIDE, open_dataset
-from rtsd_nb.split import read_split
 
 from folders import HEADER, adds_up, paint
 
 CASES = int(os.environ.get('RTSD_FUZZ', 500))
+pytestmark = pytest.mark.slow
 
 
 def cases(share):
@@ -50,7 +49,6 @@ def check(a, n_rows):
     "Every row is counted once, no box is lost, and what is left is sound."
     assert a.n_rows == n_rows and adds_up(a)
     by_row = a.problems[a.problems.action.isin(['repaired', 'dropped'])]
-    assert not by_row.duplicated(['file', 'row', 'value']).any() or by_row.row.map(type).ne(int).any()
     assert (a.problems.file != '').all() and a.problems.row.notna().all() and (a.problems.reason != '').all()
     used = n_rows - (by_row.action == 'dropped').sum()
     assert sum(len(f.boxes) + len(f.ignore) for f in a.frames) == used
@@ -222,7 +220,7 @@ def test_yolo(images, work, files, yaml_text, classes_txt, sizes, how):
     if a: check(a, sum(n_yolo_rows(rows) for _, rows in files))
 
 
-# ---------------------------------------------------------------- frames.csv, split files
+# ---------------------------------------------------------------- frames.csv
 @cases(0.06)
 @given(st.sampled_from(['filename', 'filename,drive', 'filename,height,width', 'filename,scene,drive', 'name', 'filename,filename', '']),
        st.lists(st.tuples(name, number, number).map(as_line), max_size=6), how)
