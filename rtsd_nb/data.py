@@ -29,7 +29,7 @@ import csv
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -408,10 +408,15 @@ def yolo_key(path, stated=()):
 
 # %% ../nbs/02_data.ipynb #c151
 def yaml_parts(settings):
-    "[(folder, part)] that data.yaml states under train, val and test."
-    found = [(entry, part_of(key)) for key in ('train', 'val', 'test')
-             for entry in (settings[key] if isinstance(settings.get(key), list) else [settings.get(key)])]
-    return [(clean(e).strip('./').removesuffix('/images'), p) for e, p in found if isinstance(e, str) and e.strip('./ ')]
+    "[(folder, part)] that data.yaml states under train, val and test; a folder of two parts states none."
+    found = []
+    for key in ('train', 'val', 'test'):
+        entries = settings.get(key)
+        for entry in entries if isinstance(entries, list) else [entries]:
+            folder = clean(entry).strip('./').removesuffix('/images') if isinstance(entry, str) else ''
+            if folder: found.append((folder, part_of(key)))
+    stated = [folder for folder, _ in found]
+    return [(folder, part) for folder, part in found if stated.count(folder) == 1]
 
 # %% ../nbs/02_data.ipynb #c153
 def files_below(folder, types=IMAGE_TYPES):
@@ -459,7 +464,7 @@ def yolo_names(folder, images, labels):
     for (part, rest), twice in zip(keys, rests.duplicated(keep=False)):
         key = part, rest
         path = images.get(key) or as_image(labels[key]) + ending.get(rest, '.jpg')
-        names[key] = (f'{part}/{rest}' if twice else rest) + os.path.splitext(path)[1], path
+        names[key] = (f'{part}/{rest}'.lstrip('/') if twice else rest) + os.path.splitext(path)[1], path
     return names
 
 # %% ../nbs/02_data.ipynb #c160

@@ -68,8 +68,10 @@ sides = st.tuples(st.floats(0, 0.98), st.floats(0.004, 1))
 box = st.tuples(sides, sides)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-@given(st.lists(st.lists(st.tuples(box, st.integers(0, 2)), max_size=5), min_size=1, max_size=4), st.sampled_from([(720, 1280), (1080, 1920), (37, 61)]), st.sampled_from(['coco', 'yolo']))
+@settings(max_examples=60, deadline=None, derandomize=True, database=None,
+          phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(st.lists(st.lists(st.tuples(box, st.integers(0, 2)), max_size=5), min_size=1, max_size=4),
+       st.sampled_from([(720, 1280), (1080, 1920), (37, 61)]), st.sampled_from(['coco', 'yolo']))
 def test_any_boxes_come_back(tmp_path, frames, size, to):
     height, width = size
     made = []
@@ -176,9 +178,11 @@ def test_the_folder_of_the_frames_themselves(tmp_path):
 
 
 BAD = {'two_frames_of_one_name': ({'train': [frame('a.jpg')], 'valid': [frame('a.jpg')]}, 'a.jpg and a.jpg would share'),
-       'one_label_file': ({'train': [frame('a.jpg'), frame('a.png')]}, 'a.png and a.jpg would share'), 'no_size': ({'train': [frame('a.jpg', size=None)]}, 'a.jpg: its size is unknown'),
+       'one_label_file': ({'train': [frame('a.jpg'), frame('a.png')]}, 'a.png and a.jpg would share'),
+       'no_size': ({'train': [frame('a.jpg', size=None)]}, 'a.jpg: its size is unknown'),
        'leads_out': ({'train': [frame('../a.jpg')]}, 'cannot be the name'), 'absolute': ({'train': [frame('/a.jpg')]}, 'cannot be the name'),
-       'label': ({'train': [frame('a.jpg', [[1, 2, 3, 4]], [3])]}, 'a.jpg: label 3'), 'empty_part': ({'train': [frame('a.jpg')], 'valid': []}, 'part valid has no frames'),
+       'label': ({'train': [frame('a.jpg', [[1, 2, 3, 4]], [3])]}, 'a.jpg: label 3'),
+       'empty_part': ({'train': [frame('a.jpg')], 'valid': []}, 'part valid has no frames'),
        'unknown_part': ({'dev': [frame('a.jpg')]}, "part 'dev'"), 'no_part': ({}, 'nothing to write')}
 
 

@@ -214,7 +214,8 @@ def test_a_frame_in_two_parts_keeps_the_first_and_is_noted(tmp_path):
 
 
 # ---------------------------------------------------------------- COCO under any name
-@pytest.mark.parametrize('train, valid', [('train.json', 'val.json'), ('instances_train2017.json', 'instances_val2017.json'), ('annotations/train.json', 'annotations/valid.json'),
+@pytest.mark.parametrize('train, valid', [('train.json', 'val.json'), ('instances_train2017.json', 'instances_val2017.json'),
+                                          ('annotations/train.json', 'annotations/valid.json'),
                                           ('train/_annotations.coco.json', 'valid/_annotations.coco.json'), ('my_training.json', 'my_validation.json')])
 def test_coco_pairs_of_any_name(tmp_path, train, valid):
     kaggle(tmp_path)
@@ -288,7 +289,8 @@ def test_yolo_folders_named_in_the_yaml(tmp_path):
 
 
 YOLO_BAD = {'too_few': ('0 0.5 0.5 0.1', 'wrong number of fields', 'dropped'), 'polygon': ('0 0.1 0.1 0.2 0.1 0.2 0.2', 'wrong number of fields', 'dropped'),
-            'text': ('0 a 0.5 0.1 0.1', 'not a number', 'dropped'), 'pixels': ('0 64 36 10 10', 'not in shares', 'dropped'), 'no_area': ('0 0.5 0.5 0 0.1', 'no area', 'dropped'),
+            'text': ('0 a 0.5 0.1 0.1', 'not a number', 'dropped'), 'pixels': ('0 64 36 10 10', 'not in shares', 'dropped'),
+            'no_area': ('0 0.5 0.5 0 0.1', 'no area', 'dropped'),
             'class_too_large': ('2 0.5 0.5 0.1 0.1', 'unknown class', 'repaired'), 'class_negative': ('-1 0.5 0.5 0.1 0.1', 'unknown class', 'repaired'),
             'class_text': ('2_1 0.5 0.5 0.1 0.1', 'unknown class', 'repaired'), 'over_the_edge': ('0 0.99 0.5 0.1 0.1', 'clipped', 'repaired')}
 
@@ -333,13 +335,19 @@ def test_images_of_one_name_in_two_parts_stay_two_frames(tmp_path):
     assert [f.path.parent.name for f in a.frames] == ['val', 'train', 'val']
 
 
+def test_one_folder_for_two_parts_states_none(tmp_path):
+    yolo(tmp_path, 'images', 'names: [5_16, 2_1]\ntrain: images\nval: images\n')
+    assert [f.part for f in open_dataset(tmp_path).frames] == ['', '']
+
+
 def test_yolo_key():
     assert yolo_key('images/train/x/a.jpg') == yolo_key('labels/train/x/a.txt') == ('train', 'x/a')
     assert yolo_key('valid/images/a.b.jpg') == ('valid', 'a.b') and yolo_key('images/a.jpg') == ('', 'a') and yolo_key('a.jpg') is None
     assert yolo_key('images/dev/a.jpg', [('images/dev', 'valid')]) == ('valid', 'dev/a')
 
 
-@pytest.mark.parametrize('text, message', [('names: [a', 'data.yaml is no YAML'), ('- 3', 'must hold keys'), ('names: {x: y}', 'names must map'), ('names: [[a]]', 'list of class names'),
+@pytest.mark.parametrize('text, message', [('names: [a', 'data.yaml is no YAML'), ('- 3', 'must hold keys'), ('names: {x: y}', 'names must map'),
+                                           ('names: [[a]]', 'list of class names'),
                                            ('names:\n', 'list of class names'), ('names: []', 'list of class names')])
 def test_broken_yaml_is_named(tmp_path, text, message):
     yolo(tmp_path, yaml=text)

@@ -119,7 +119,8 @@ sign = often(st.sampled_from(['2_1', '5_16', 'NA', '8']), st.sampled_from(['', '
 good_row = st.tuples(name, number, number, number, number, sign, st.sampled_from(['-1', '7', '', 'x', '1e30'])).map(as_line)
 row = often(good_row, one_line, once_in=8)
 header = often(st.just(HEADER.strip()), st.sampled_from(
-    ['', HEADER.strip().replace('width', 'w'), HEADER.strip().upper(), HEADER.strip() + ',filename', '"filename",x_from,y_from,width,height,sign_class,sign_id']) | one_line)
+    ['', HEADER.strip().replace('width', 'w'), HEADER.strip().upper(), HEADER.strip() + ',filename',
+     '"filename",x_from,y_from,width,height,sign_class,sign_id']) | one_line)
 
 
 # ---------------------------------------------------------------- RTSD tables
@@ -147,8 +148,8 @@ def test_any_bytes_in_any_file(images, work, content, file, at):
 
 
 @cases(0.08)
-@given(st.lists(st.tuples(st.sampled_from(['danger', 'blue_rect']), st.sampled_from(['train', 'test']), st.lists(good_row, max_size=3), st.none() | st.lists(name, max_size=3)),
-                min_size=1, max_size=4, unique_by=lambda g: g[:2]), how)
+@given(st.lists(st.tuples(st.sampled_from(['danger', 'blue_rect']), st.sampled_from(['train', 'test']), st.lists(good_row, max_size=3),
+                          st.none() | st.lists(name, max_size=3)), min_size=1, max_size=4, unique_by=lambda g: g[:2]), how)
 def test_groups(images, work, groups, how):
     folder = work()
     for group, part, rows, names in groups:
@@ -174,14 +175,16 @@ def record(needed, optional):
 identity = st.integers(0, 2)
 coordinate = often(st.integers(1, 60) | st.floats(0, 60), st.floats() | st.integers())
 coco_image = record({'id': identity, 'file_name': name}, {'width': st.just(128), 'height': st.just(72), 'drive': st.sampled_from(['d1', '']), 'annotated': st.booleans()})
-coco_box = record({'image_id': identity, 'category_id': identity, 'bbox': st.lists(coordinate, min_size=4, max_size=4)}, {'id': identity, 'iscrowd': st.integers(0, 1), 'sign_id': st.integers()})
+coco_box = record({'image_id': identity, 'category_id': identity, 'bbox': st.lists(coordinate, min_size=4, max_size=4)},
+                  {'id': identity, 'iscrowd': st.integers(0, 1), 'sign_id': st.integers()})
 category = record({'id': identity, 'name': sign}, {})
+coco_file = st.sampled_from(['train.json', 'val_anno.json', 'instances_val2017.json', 'annotations/x.json'])
 coco = st.fixed_dictionaries({'images': mostly(st.lists(coco_image, min_size=2, max_size=4)), 'annotations': mostly(st.lists(coco_box, min_size=2, max_size=8)),
                               'categories': mostly(st.lists(category, min_size=2, max_size=3))})
 
 
 @cases(0.2)
-@given(st.lists(st.tuples(st.sampled_from(['train.json', 'val_anno.json', 'instances_val2017.json', 'annotations/x.json']), coco), min_size=1, max_size=2, unique_by=lambda f: f[0]),
+@given(st.lists(st.tuples(coco_file, coco), min_size=1, max_size=2, unique_by=lambda f: f[0]),
        st.none() | mostly(st.just({'2_1': 1, '5_16': 2})), how)
 def test_coco(images, work, files, label_map, how):
     folder = work()
@@ -196,10 +199,12 @@ def test_coco(images, work, files, label_map, how):
 # ---------------------------------------------------------------- YOLO
 share = often(st.floats(0, 1).map(str), odd_number)
 yolo_row = often(st.tuples(often(st.sampled_from(['0', '1']), st.sampled_from(['1.0', '9', '-1', 'x'])), share, share, share, share).map(' '.join), one_line, once_in=8)
-yolo_file = st.tuples(st.sampled_from(['labels/train/a.txt', 'labels/val/b.txt', 'labels/a.txt', 'train/labels/a.txt', 'labels/val/a.txt', 'labels/train/sub/c.txt', 'labels/ж.txt']),
+yolo_file = st.tuples(st.sampled_from(['labels/train/a.txt', 'labels/val/b.txt', 'labels/a.txt', 'train/labels/a.txt', 'labels/val/a.txt',
+                                      'labels/train/sub/c.txt', 'labels/ж.txt']),
                       st.lists(yolo_row, max_size=4))
 yaml_text = often(st.sampled_from(['names: [2_1, 5_16]', 'names: {0: 2_1, 1: 5_16}\ntrain: images/train\nval: images/val']), st.sampled_from(
-    ['names: 3', 'names:', 'names: [[a]]', 'names: {x: y}', 'names: {99999: y}', 'names: [a', 'names: []\npath: ..', 'path: /nowhere\nnames: [2_1]', '"names": [NO]\ntrain: [3, {}]',
+    ['names: 3', 'names:', 'names: [[a]]', 'names: {x: y}', 'names: {99999: y}', 'names: [a',
+     'names: []\npath: ..', 'path: /nowhere\nnames: [2_1]', '"names": [NO]\ntrain: [3, {}]',
      'names: &a [*a]', 'names: [2001-99-99]', 'names: !!python/object:os.system []']) | st.text(max_size=20).map('names: [2_1]\n{}'.format), once_in=4)
 
 
