@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SOURCES', 'MAX_SOURCE', 'WHEELS_CELL', 'PIP_CELL', 'slug_of', 'check_sources', 'check_names', 'kernel_metadata',
            'strip_outputs', 'read_chapter', 'source_size', 'install_cell', 'kernel_notebook', 'check_size',
-           'build_kernel', 'push_command', 'mounts', 'rtsd_annotations', 'find_rtsd']
+           'build_kernel', 'push_command']
 
 # %% ../nbs/13_kaggle.ipynb #c003
 import json
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # %% ../nbs/13_kaggle.ipynb #c004
-from .data import find_annotations, image_index, is_rtsd_csv
+from .data import find_rtsd, mounts
 
 # %% ../nbs/13_kaggle.ipynb #c007
 def slug_of(title: str) -> str:
@@ -158,38 +158,3 @@ def build_kernel(notebook: str | Path, folder: str | Path, user: str, *, title: 
 def push_command(folder: str | Path) -> str:
     "What to type to send a kernel folder with the official client (`pip install kaggle`), which asks for your own key."
     return f'kaggle kernels push -p {shlex.quote(str(folder))}'
-
-# %% ../nbs/13_kaggle.ipynb #c046
-def mounts(root: str | Path = '/kaggle/input') -> list[Path]:
-    "Folders of the attached data sets, under both of Kaggle's patterns: `root`/slug and `root`/datasets/owner/slug."
-    root = Path(root)
-    found = [*root.glob('*'), *root.glob('datasets/*/*')]
-    return sorted(p for p in found if p.is_dir() and p != root / 'datasets')
-
-# %% ../nbs/13_kaggle.ipynb #c047
-def rtsd_annotations(folder: Path) -> list[Path]:
-    "RTSD's annotation files in `folder` or beneath; none when it holds something else."
-    try:
-        files = find_annotations(folder)
-    except FileNotFoundError:
-        return []
-    except ValueError:  # several candidates
-        if any(map(is_rtsd_csv, folder.rglob('*.csv'))):
-            raise
-        return []
-    named = lambda f: f.name in ('train_anno.json', 'val_anno.json') or (f.parent / 'label_map.json').is_file()
-    return [f for f in files if (is_rtsd_csv(f) if f.suffix == '.csv' else named(f))]
-
-# %% ../nbs/13_kaggle.ipynb #c048
-def find_rtsd(root: str | Path = '/kaggle/input') -> Path | None:
-    """The folder under `root` to hand to `open_dataset`, or None when RTSD is not attached.
-
-    Of several the one with the largest annotation file: the full set rather than a part. ValueError when a data set
-    holds several annotation files of which none goes first; then pass the file itself to `open_dataset`.
-    """
-    sizes = {}
-    for folder in mounts(root):
-        files = rtsd_annotations(folder)
-        if files and image_index(folder):
-            sizes[folder] = sum(f.stat().st_size for f in files)
-    return max(sizes, key=sizes.get, default=None)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from rtsd_nb.data import find_frame, open_dataset
+from rtsd_nb.data import NOBODY_SAID, find_frame, find_rtsd, open_dataset, part_of, yolo_key
 from rtsd_nb.samples import FrameDataset, crop_transform, fit_transform
 from rtsd_nb.report import (box_statistics)
 
@@ -36,6 +36,7 @@ def test_rtsd_small_layout(tmp_path):
     assert a.classes == ('5_19_1', '2_1', '3_1')  # the order of label_map.json, with the class that has no box here
     assert [f.labels.tolist() for f in a.frames] == [[1], [0]] and a.n_rows == 2 and adds_up(a)
     assert a.frames[0].path == inner / 'rtsd-frames' / 'a.jpg'
+    assert [f.part for f in a.frames] == ['valid', 'train'] and a.layout == 'rtsd-small CSV (full_gt_reduced.csv)'
     assert open_dataset(tmp_path, classes=('2_1', '5_19_1')).classes == ('2_1', '5_19_1')
 
 
@@ -57,8 +58,9 @@ def kaggle(tmp_path, **more):
 
 
 def test_kaggle_coco_layout_with_doubled_folder(tmp_path):
-    a = open_dataset(kaggle(tmp_path))
-    assert a.classes == ('2_1', '5_16') and a.n_rows == 2 and adds_up(a) and 'COCO' in a.layout
+    a = open_dataset(kaggle(tmp_path), empty_frames='background')
+    assert a.classes == ('2_1', '5_16') and a.n_rows == 2 and adds_up(a) and a.layout == 'Kaggle COCO JSON (train_anno.json, val_anno.json)'
+    assert [f.part for f in a.frames] == ['train', 'valid', 'train'] and '2 frames of part train, 1 frames of part valid' in repr(a)
     assert [(f.filename, f.boxes.tolist(), f.labels.tolist()) for f in a.frames] == [
         ('a.jpg', [[10, 20, 40, 45]], [1]), ('b.jpg', [[1, 2, 11, 12]], [0]), ('c.jpg', [], [])]
     assert a.frames[2].boxes.shape == (0, 4) and a.frames[0].size == (72, 128)
@@ -158,6 +160,251 @@ def test_one_file_written_in_two_ways_is_one_frame(tmp_path):
 def test_find_frame_prefers_the_written_folder():
     index = {'x.jpg': ['/d/rtsd-frames/x.jpg', '/d/old/x.jpg']}
     assert find_frame('rtsd-frames/x.jpg', index) == Path('/d/rtsd-frames/x.jpg')
+
+
+# ---------------------------------------------------------------- the parts that a layout states
+@pytest.mark.parametrize('name, part', [('train_gt', 'train'), ('instances_val2017', 'valid'), ('validation', 'valid'), ('test', 'test'), ('TRAIN', 'train'),
+                                        ('full-gt', ''), ('trainers', ''), ('train_val', ''), ('', ''), ('val_and_valid', 'valid')])
+def test_part_of(name, part):
+    assert part_of(name) == part
+
+
+# ---------------------------------------------------------------- D1-D3 groups
+D_HEADER = HEADER.replace(',sign_id', '')
+
+
+def d3(tmp_path):
+    "Two groups; c.jpg has a sign of each, d.jpg stands in a list of names only."
+    files = {'blue_rect/train_gt.csv': 'a.jpg,10,20,30,25,5_19_1\nc.jpg,1,2,10,10,5_19_1\n', 'blue_rect/test_gt.csv': 'b.jpg,1,2,10,10,5_19_1\n',
+             'main_road/train_gt.csv': 'c.jpg,50,2,10,10,2_1\nc.jpg,1,2,10,10,5_19_1\n'}
+    for name, rows in files.items():
+        (tmp_path / 'rtsd-d3-gt' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'rtsd-d3-gt' / name).write_text(D_HEADER + rows)
+    (tmp_path / 'rtsd-d3-gt' / 'blue_rect' / 'train_filenames.txt').write_text('a.jpg\nc.jpg\nd.jpg\n')
+    for i, f in enumerate(('train/a.jpg', 'train/c.jpg', 'train/d.jpg', 'test/b.jpg')):
+        paint(tmp_path / 'rtsd-d3-frames' / f, seed=i)
+    return tmp_path
+
+
+@pytest.mark.parametrize('at', ['.', 'rtsd-d3-gt'])
+def test_d3_groups_are_joined(tmp_path, at):
+    a = open_dataset(d3(tmp_path) / at)
+    assert a.layout == 'RTSD D1-D3 groups (blue_rect, main_road)' and a.n_rows == 5 and adds_up(a)
+    assert [(f.filename, f.part, f.labels.tolist(), f.path.parent.name) for f in a.frames] == [
+        ('a.jpg', 'train', [1], 'train'), ('b.jpg', 'test', [1], 'test'), ('c.jpg', 'train', [1, 0], 'train')]
+    twice = only(a, 'duplicate row')  # the same sign in both groups
+    assert twice.file.endswith('main_road/train_gt.csv') and twice.row == 3
+    said = only(a, 'nobody said')
+    assert (said.action, said.value, said.row) == ('frame dropped', 'd.jpg', 3) and said.file.endswith('blue_rect/train_filenames.txt')
+
+
+def test_one_group(tmp_path):
+    a = open_dataset(d3(tmp_path) / 'rtsd-d3-gt' / 'blue_rect', empty_frames='background')
+    assert a.layout == 'RTSD D1-D3 groups (blue_rect)' and a.n_rows == 3 and a.classes == ('5_19_1',)
+    assert [(f.filename, f.part, len(f.boxes)) for f in a.frames] == [('a.jpg', 'train', 1), ('b.jpg', 'test', 1), ('c.jpg', 'train', 1), ('d.jpg', 'train', 0)]
+
+
+def test_a_frame_in_two_parts_keeps_the_first_and_is_noted(tmp_path):
+    d3(tmp_path)
+    (tmp_path / 'rtsd-d3-gt' / 'main_road' / 'test_gt.csv').write_text(D_HEADER + 'a.jpg,90,2,10,10,2_1\n')
+    a = open_dataset(tmp_path)
+    note = only(a, 'stands in two parts')
+    assert (note.action, note.value) == ('frame note', 'a.jpg')
+    assert a.frames[0].part == 'train' and len(a.frames[0].boxes) == 2
+
+
+# ---------------------------------------------------------------- COCO under any name
+@pytest.mark.parametrize('train, valid', [('train.json', 'val.json'), ('instances_train2017.json', 'instances_val2017.json'),
+                                          ('annotations/train.json', 'annotations/valid.json'),
+                                          ('train/_annotations.coco.json', 'valid/_annotations.coco.json'), ('my_training.json', 'my_validation.json')])
+def test_coco_pairs_of_any_name(tmp_path, train, valid):
+    kaggle(tmp_path)
+    for old, new in (('train_anno.json', train), ('val_anno.json', valid)):
+        (tmp_path / new).parent.mkdir(exist_ok=True)
+        (tmp_path / old).rename(tmp_path / new)
+    a = open_dataset(tmp_path)
+    assert [(f.filename, f.part) for f in a.frames] == [('a.jpg', 'train'), ('b.jpg', 'valid')] and a.layout == f'COCO JSON ({train}, {valid})'
+
+
+def test_coco_classes_come_in_the_order_of_their_ids(tmp_path):
+    kaggle(tmp_path)
+    (tmp_path / 'label_map.json').unlink()
+    assert open_dataset(tmp_path).classes == ('2_1', '5_16')
+    coco(tmp_path / 'val_anno.json', [{'id': 1, 'file_name': 'b.jpg'}], [{'image_id': 1, 'category_id': 7, 'bbox': [1, 2, 10, 10]}],
+         [{'id': 7, 'name': '1_1'}, {'id': 3, 'name': '9_9'}])
+    assert open_dataset(tmp_path / 'val_anno.json').classes == ('9_9', '1_1')
+
+
+def test_captions_beside_instances_are_left_out(tmp_path):
+    kaggle(tmp_path)
+    (tmp_path / 'val_anno.json').rename(tmp_path / 'instances_val.json')
+    (tmp_path / 'train_anno.json').rename(tmp_path / 'captions_val.json')
+    assert 'instances_val.json' in open_dataset(tmp_path).layout
+
+
+# ---------------------------------------------------------------- YOLO
+def yolo(tmp_path, form='images/{}', yaml='names: {0: 5_16, 1: 2_1}\ntrain: images/train\nval: images/val\n'):
+    "a.jpg with two signs, b.jpg for validation, c.jpg with an empty label file, d.jpg without any."
+    labels = {('train', 'a'): '1 0.5 0.5 0.25 0.5\n0 0.125 0.25 0.125 0.25\n', ('val', 'b'): '0 0.5 0.5 0.1 0.1\n', ('train', 'c'): ''}
+    for i, (part, name) in enumerate([*labels, ('train', 'd')]):
+        image = tmp_path / form.format(part) / f'{name}.jpg'
+        paint(image, seed=i)
+        if (part, name) in labels:
+            label = Path(str(image).replace('/images', '/labels')).with_suffix('.txt')
+            label.parent.mkdir(parents=True, exist_ok=True)
+            label.write_text(labels[part, name])
+    if yaml: (tmp_path / 'data.yaml').write_text(yaml)
+    return tmp_path
+
+
+@pytest.mark.parametrize('form, yaml', [('images/{}', 'names: {0: 5_16, 1: 2_1}'), ('{}/images', 'names: [5_16, 2_1]\ntrain: ../train/images\nval: ../val/images')])
+def test_yolo_layouts(tmp_path, form, yaml):
+    a = open_dataset(yolo(tmp_path, form, yaml))
+    assert a.layout == 'YOLO (data.yaml)' and a.classes == ('5_16', '2_1') and a.n_rows == 3 and adds_up(a)  # names stay text
+    assert [(f.filename, f.part, f.labels.tolist(), f.size) for f in a.frames] == [('a.jpg', 'train', [1, 0], (72, 128)), ('b.jpg', 'valid', [0], (72, 128))]
+    torch.testing.assert_close(a.frames[0].boxes, torch.tensor([[48., 18, 80, 54], [8, 9, 24, 27]]))
+    assert a.problems.value.tolist() == ['c.jpg', 'd.jpg'] and set(a.problems.reason) == {NOBODY_SAID}
+    assert len(open_dataset(tmp_path, empty_frames='background').frames) == 4
+    assert len(open_dataset(tmp_path, strict=True).frames) == 2  # the default was asked for: no fault
+    (tmp_path / 'frames.csv').write_text('filename\nc.jpg\n')
+    assert [f.filename for f in open_dataset(tmp_path).frames] == ['a.jpg', 'b.jpg', 'c.jpg']
+
+
+def test_yolo_pair_of_folders_with_classes_txt(tmp_path):
+    yolo(tmp_path, 'images', None)
+    with pytest.raises(ValueError, match='no class names.*classes.txt'):
+        open_dataset(tmp_path)
+    (tmp_path / 'labels' / 'classes.txt').write_text('5_16\n2_1\n')
+    a = open_dataset(tmp_path)
+    assert a.layout == 'YOLO (images, labels)' and a.classes == ('5_16', '2_1') and [f.part for f in a.frames] == ['', ''] and a.n_rows == 3
+    assert len(open_dataset(yolo(tmp_path / 'again') / 'data.yaml').frames) == 2
+
+
+def test_yolo_folders_named_in_the_yaml(tmp_path):
+    yolo(tmp_path, 'images/{}_set', 'names: [5_16, 2_1]\ntrain: images/train_set\nval: [images/val_set]\n')
+    assert [(f.filename, f.part) for f in open_dataset(tmp_path).frames] == [('a.jpg', 'train'), ('b.jpg', 'valid')]
+    (tmp_path / 'elsewhere').mkdir()
+    (tmp_path / 'elsewhere' / 'my.yaml').write_text(f'path: {tmp_path}\nnames: [5_16, 2_1]\n')
+    assert len(open_dataset(tmp_path / 'elsewhere' / 'my.yaml').frames) == 2
+
+
+YOLO_BAD = {'too_few': ('0 0.5 0.5 0.1', 'wrong number of fields', 'dropped'), 'polygon': ('0 0.1 0.1 0.2 0.1 0.2 0.2', 'wrong number of fields', 'dropped'),
+            'text': ('0 a 0.5 0.1 0.1', 'not a number', 'dropped'), 'pixels': ('0 64 36 10 10', 'not in shares', 'dropped'),
+            'no_area': ('0 0.5 0.5 0 0.1', 'no area', 'dropped'),
+            'class_too_large': ('2 0.5 0.5 0.1 0.1', 'unknown class', 'repaired'), 'class_negative': ('-1 0.5 0.5 0.1 0.1', 'unknown class', 'repaired'),
+            'class_text': ('2_1 0.5 0.5 0.1 0.1', 'unknown class', 'repaired'), 'over_the_edge': ('0 0.99 0.5 0.1 0.1', 'clipped', 'repaired')}
+
+
+@pytest.mark.parametrize('case', YOLO_BAD)
+def test_bad_yolo_row_is_named(tmp_path, case):
+    row, reason, action = YOLO_BAD[case]
+    (yolo(tmp_path) / 'labels' / 'val' / 'b.txt').write_text(f'0 0.3 0.3 0.1 0.1\n\n{row}\n')
+    a = open_dataset(tmp_path)
+    p = only(a, reason)
+    assert (p.action, p.file, p.row) == (action, 'labels/val/b.txt', 3) and a.n_rows == 4
+    assert len(a.frames[1].boxes) + len(a.frames[1].ignore) == (1 if action == 'dropped' else 2)
+
+
+def test_a_yolo_frame_whose_rows_are_all_bad_is_no_background(tmp_path):
+    (yolo(tmp_path) / 'labels' / 'val' / 'b.txt').write_text('0 0.3 0.3\n')
+    a = open_dataset(tmp_path, empty_frames='background')
+    assert 'b.jpg' not in [f.filename for f in a.frames] and only(a, 'no usable box').value == 'b.jpg'
+
+
+def test_yolo_without_images_needs_sizes(tmp_path):
+    for image in yolo(tmp_path).rglob('*.jpg'): image.unlink()
+    with pytest.raises(ValueError, match='size of the frame unknown.*labels/train/a.txt row 1|labels/train/a.txt row 1.*size of the frame unknown'):
+        open_dataset(tmp_path, need_images=False)
+    (tmp_path / 'frames.csv').write_text('filename,height,width\na.jpg,72,128\nb.jpg,72,128\n')
+    assert open_dataset(tmp_path, need_images=False).frames[0].boxes[0].tolist() == [48, 18, 80, 54]
+
+
+def test_two_label_files_of_one_frame_are_refused(tmp_path):
+    (yolo(tmp_path) / 'train' / 'labels').mkdir(parents=True)
+    (tmp_path / 'train' / 'labels' / 'a.txt').write_text('0 0.5 0.5 0.1 0.1')
+    with pytest.raises(ValueError, match='labels/train/a.txt and train/labels/a.txt would belong to one frame'):
+        open_dataset(tmp_path)
+
+
+def test_images_of_one_name_in_two_parts_stay_two_frames(tmp_path):
+    yolo(tmp_path)
+    paint(tmp_path / 'images' / 'val' / 'a.jpg', seed=9)
+    (tmp_path / 'labels' / 'val' / 'a.txt').write_text('0 0.5 0.5 0.5 0.5')
+    a = open_dataset(tmp_path)
+    assert [(f.filename, f.part, len(f.boxes)) for f in a.frames] == [('b.jpg', 'valid', 1), ('train/a.jpg', 'train', 2), ('valid/a.jpg', 'valid', 1)]
+    assert [f.path.parent.name for f in a.frames] == ['val', 'train', 'val']
+
+
+def test_one_folder_for_two_parts_states_none(tmp_path):
+    yolo(tmp_path, 'images', 'names: [5_16, 2_1]\ntrain: images\nval: images\n')
+    assert [f.part for f in open_dataset(tmp_path).frames] == ['', '']
+
+
+def test_yolo_key():
+    assert yolo_key('images/train/x/a.jpg') == yolo_key('labels/train/x/a.txt') == ('train', 'x/a')
+    assert yolo_key('valid/images/a.b.jpg') == ('valid', 'a.b') and yolo_key('images/a.jpg') == ('', 'a') and yolo_key('a.jpg') is None
+    assert yolo_key('images/dev/a.jpg', [('images/dev', 'valid')]) == ('valid', 'dev/a')
+
+
+@pytest.mark.parametrize('text, message', [('names: [a', 'data.yaml is no YAML'), ('- 3', 'must hold keys'), ('names: {x: y}', 'names must map'),
+                                           ('names: [[a]]', 'list of class names'),
+                                           ('names:\n', 'list of class names'), ('names: []', 'list of class names')])
+def test_broken_yaml_is_named(tmp_path, text, message):
+    yolo(tmp_path, yaml=text)
+    with pytest.raises(ValueError, match=message):
+        open_dataset(tmp_path / 'data.yaml')
+
+
+# ---------------------------------------------------------------- a frame without a box is background only on somebody's word
+def test_empty_frames_need_a_word(tmp_path):
+    a = open_dataset(kaggle(tmp_path))
+    p = only(a, 'nobody said')
+    assert (p.action, p.file, p.value) == ('frame dropped', 'train_anno.json', 'c.jpg') and "empty_frames='background'" in p.reason and 'frames.csv' in p.reason
+    assert [f.filename for f in a.frames] == ['a.jpg', 'b.jpg'] and '1 frames dropped' in repr(a)
+    assert len(open_dataset(tmp_path, empty_frames='background').frames) == 3
+    (tmp_path / 'frames.csv').write_text('filename\nc.jpg\n')
+    assert len(open_dataset(tmp_path).frames) == 3 and not len(open_dataset(tmp_path).problems)
+    with pytest.raises(ValueError, match="'unknown' or 'background'"):
+        open_dataset(tmp_path, empty_frames='drop')
+
+
+def test_a_frame_of_ignore_regions_alone_is_kept_and_is_not_empty(tmp_path):
+    a = open_dataset(kaggle(tmp_path, iscrowd=1))
+    assert (a.frames[0].filename, len(a.frames[0].boxes), len(a.frames[0].ignore)) == ('a.jpg', 0, 1)
+
+
+@pytest.mark.parametrize('bad', [{'bbox': [1, 2, 0, 10]}, {'bbox': None}, {'bbox': [500, 2, 10, 10]}])
+def test_a_coco_frame_that_lost_its_boxes_is_no_background(tmp_path, bad):
+    a = open_dataset(kaggle(tmp_path, **bad), empty_frames='background')
+    assert [f.filename for f in a.frames] == ['b.jpg', 'c.jpg'] and only(a, 'no usable box').value == 'a.jpg'
+
+
+def test_a_crowd_over_a_sign_is_no_duplicate_of_it(tmp_path):
+    kaggle(tmp_path)
+    image = {'id': 1, 'file_name': 'b.jpg'}
+    rows = [{'id': i, 'image_id': 1, 'category_id': 1, 'bbox': [1, 2, 10, 10], 'iscrowd': i} for i in (0, 1)]
+    coco(tmp_path / 'val_anno.json', [image], rows)
+    a = open_dataset(tmp_path / 'val_anno.json')
+    assert len(a.frames[0].boxes) == len(a.frames[0].ignore) == 1 and not len(a.problems)
+
+
+# ---------------------------------------------------------------- Kaggle
+@pytest.mark.parametrize('mount', ['some-slug', 'datasets/some-owner/some-slug'])
+@pytest.mark.parametrize('layout', [kaggle, d3])
+def test_open_dataset_without_a_path_finds_rtsd_on_kaggle(tmp_path, monkeypatch, mount, layout):
+    (tmp_path / mount).mkdir(parents=True)
+    layout(tmp_path / mount)
+    yolo(tmp_path / 'datasets' / 'else' / 'yolo')  # somebody else's data
+    (tmp_path / 'wheels').mkdir()
+    assert find_rtsd(tmp_path) == tmp_path / mount
+    monkeypatch.setattr('rtsd_nb.data.KAGGLE_INPUT', str(tmp_path))
+    assert len(open_dataset().frames) >= 2
+
+
+def test_without_a_path_and_without_kaggle(tmp_path, monkeypatch):
+    monkeypatch.setattr('rtsd_nb.data.KAGGLE_INPUT', str(tmp_path / 'nowhere'))
+    with pytest.raises(FileNotFoundError, match='no path given.*pass the folder'):
+        open_dataset()
 
 
 # ---------------------------------------------------------------- bad input, named with file and row
