@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rtsd_nb.cli import eval_command, predict_command, train_command
+from rtsd_nb.cli import data_command, eval_command, predict_command, train_command
 from rtsd_nb.detector import load_detector
 
 SMALL = ['--epochs', '1', '--batch-size', '4', '--weights', 'none', '--quiet']
@@ -167,3 +167,77 @@ def test_one_epoch_on_real_frames(shared, tmp_path):
     assert losses.notna().all()
     assert predict_command([str(shared / 'rtsd_frames' / 'images'), '--weights', run, '--out', str(tmp_path / 'found'), '--quiet']) == 0
     assert len(list((tmp_path / 'found').glob('*.jpg'))) == 9
+
+
+# ---- rtsd-data ----
+
+def test_data_check_says_what_is_wrong_and_what_a_split_would_leak(folder, capsys):
+    assert data_command(['check', str(folder)]) == 0
+    printed = capsys.readouterr().out
+    assert '10 frames, 10 boxes of 2 classes' in printed and 'random frames' in printed and 'within 10 s' in printed
+    break_folder(folder)
+    assert data_command(['check', str(folder)]) == 1, 'rows were dropped'
+    assert 'duplicate' in capsys.readouterr().out
+    assert data_command(['check', str(folder), '--strict']) == 2
+
+
+def test_data_check_of_one_drive_says_that_it_cannot_be_split(folder, capsys):
+    rows = [r for r in read_rows(folder / 'signs.csv')][:1]
+    write_rows(folder / 'signs.csv', rows)
+    assert data_command(['check', str(folder)]) == 0
+    assert 'no split by drive' in capsys.readouterr().out
+
+
+def test_data_report_is_one_page(folder, tmp_path):
+    page = tmp_path / 'page.html'
+    assert data_command(['report', str(folder), '--out', str(page), '--title', 'Ten <drives>', '--size', '120x160']) == 0
+    text = page.read_text(encoding='utf-8')
+    assert 'Ten &lt;drives&gt;' in text and '160 x 120' in text and 'src="http' not in text
+
+
+def test_data_split_is_what_training_uses(folder, tmp_path, capsys):
+    file = tmp_path / 'split.csv'
+    assert data_command(['split', str(folder), '--out', str(file), '--seed', '3']) == 0
+    by_file, by_seed = (tmp_path / name for name in ('by_file', 'by_seed'))
+    assert train_command(['--data', str(folder), '--split', str(file), '--out', str(by_file), *SMALL]) == 0
+    assert train_command(['--data', str(folder), '--split', '3', '--out', str(by_seed), *SMALL]) == 0
+    assert (by_file / 'split.csv').read_text() == (by_seed / 'split.csv').read_text() == file.read_text()
+    assert data_command(['split', str(folder), '--out', str(tmp_path / 'folds.csv'), '--folds', '5']) == 0
+    folds = pd.read_csv(tmp_path / 'folds.csv')
+    assert sorted(folds.fold.unique()) == [0, 1, 2, 3, 4] and folds.filename.is_unique and len(folds) == 10
+
+
+@pytest.mark.parametrize('to', ['coco', 'yolo'])
+def test_data_convert_can_be_trained_on_with_the_same_split(folder, tmp_path, capsys, to):
+    out = tmp_path / to
+    command = ['convert', str(folder), '--to', to, '--out', str(out), '--split', '1']
+    assert data_command(command) == 0
+    assert data_command(command) == 2 and 'not empty' in capsys.readouterr().err
+    assert data_command([*command, '--overwrite']) == 0
+    runs = tmp_path / 'a', tmp_path / 'b'
+    assert train_command(['--data', str(folder), '--split', '1', '--out', str(runs[0]), *SMALL]) == 0
+    assert train_command(['--data', str(out), '--split', 'official', '--out', str(runs[1]), *SMALL]) == 0
+    sides = [dict(pd.read_csv(run / 'split.csv').itertuples(index=False)) for run in runs]
+    assert sides[0] == sides[1] and set(sides[0].values()) == {'train', 'valid'}
+
+
+def test_data_without_images_reads_annotations_alone(folder, tmp_path, capsys):
+    shutil.rmtree(folder / 'deep')
+    assert data_command(['check', str(folder)]) == 2
+    assert data_command(['check', str(folder), '--no-images']) == 0
+    assert data_command(['report', str(folder), '--no-images', '--out', str(tmp_path / 'page.html')]) == 0
+
+
+def test_frames_of_which_nobody_said_anything_are_left_out_unless_told(folder, tmp_path, capsys):
+    write_frame(folder / 'deep' / 'frames' / 'empty.jpg')
+    converted = tmp_path / 'yolo'
+    assert data_command(['convert', str(folder), '--to', 'yolo', '--out', str(converted), '--copy']) == 0
+    write_frame(converted / 'images' / 'train' / 'empty.jpg')
+    capsys.readouterr()
+    assert data_command(['check', str(converted)]) == 1 and '10 frames' in capsys.readouterr().out
+    assert data_command(['check', str(converted), '--empty-frames', 'background']) == 0 and '11 frames' in capsys.readouterr().out
+
+
+def test_real_annotations_report(shared, tmp_path, capsys):
+    assert data_command(['report', str(shared / 'rtsd_annotations'), '--no-images', '--out', str(tmp_path / 'page.html')]) == 0
+    assert '6,261 frames of 615 drives' in (tmp_path / 'page.html').read_text(encoding='utf-8')
