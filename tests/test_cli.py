@@ -186,6 +186,7 @@ def test_data_check_of_one_drive_says_that_it_cannot_be_split(folder, capsys):
     write_rows(folder / 'signs.csv', rows)
     assert data_command(['check', str(folder)]) == 0
     assert 'no split by drive' in capsys.readouterr().out
+    assert data_command(['report', str(folder), '--out', str(folder / 'page.html')]) == 0
 
 
 def test_data_report_is_one_page(folder, tmp_path):
