@@ -33,6 +33,7 @@ import torch  # noqa: E402
 import torchvision  # noqa: E402
 from albumentations.pytorch import ToTensorV2  # noqa: E402
 from PIL import Image  # noqa: E402
+from torch.utils.data import DataLoader, Subset  # noqa: E402
 from torchvision import tv_tensors  # noqa: E402
 from torchvision.transforms import v2  # noqa: E402
 
@@ -88,20 +89,6 @@ class BareDecode:
         return self.reader(frame.path, frame_size_of(frame), self.reduced)
 
 
-class WithOpenCV:
-    "A data set read without simplejpeg."
-
-    def __init__(self, dataset):
-        self.dataset = dataset
-
-    def __getitem__(self, i):
-        kept, samples.simplejpeg = samples.simplejpeg, None
-        try:
-            return self.dataset[i]
-        finally:
-            samples.simplejpeg = kept
-
-
 def stack(batch):
     "The notebook's way of making a batch."
     images, targets = zip(*batch)
@@ -109,11 +96,18 @@ def stack(batch):
 
 
 def one_epoch(dataset, batch, n):
-    "Read frames 0..n-1 and make batches of them; `batch` None leaves them as they are."
-    for start in range(0, n, BATCH):
-        items = [dataset[i] for i in range(start, min(start + BATCH, n))]
-        if batch is not None:
-            batch(items)
+    "Frames 0..n-1 as batches by PyTorch's loader without workers; `batch` makes a batch of a list of samples."
+    for _ in DataLoader(Subset(dataset, range(n)), BATCH, collate_fn=batch):
+        pass
+
+
+def by_opencv(dataset, n):
+    "The same as `one_epoch` for our data set, without simplejpeg."
+    kept, samples.simplejpeg = samples.simplejpeg, None
+    try:
+        one_epoch(dataset, collate, n)
+    finally:
+        samples.simplejpeg = kept
 
 
 def normalise(images, n):
@@ -123,16 +117,40 @@ def normalise(images, n):
         (images.float() - mean) / std
 
 
+def pil_decode(frames, n):
+    "The notebook's first step alone."
+    for frame in frames[:n]:
+        np.array(Image.open(frame.path).convert('RGB'))
+
+
+def plan_only(dataset, n):
+    "Our first pass alone: windows."
+    return [dataset.plan(i) for i in range(n)]
+
+
+def plan_and_read(dataset, n):
+    "Our first two passes: windows and pixels."
+    for plan in plan_only(dataset, n):
+        dataset.read(*plan)
+
+
+def parts(frames, dataset):
+    "{row: function of n frames} for parts of the notebook's way and of ours."
+    return {'part: PIL decode': partial(pil_decode, frames),
+            'part: our windows': partial(plan_only, dataset),
+            'part: our windows and pixels': partial(plan_and_read, dataset)}
+
+
 def whole_rows(frames):
     "{row: function of n frames} for whole frames at 640x360."
     shrink = reduction(max(samples.fit_scale(frame_size_of(f), WHOLE) for f in frames))
     ours = FrameDataset(frames, fit_transform(WHOLE))
-    return {'bare decode': partial(one_epoch, BareDecode(frames, shrink), None),
+    return {'bare decode': partial(one_epoch, BareDecode(frames, shrink), len),
             'notebook': partial(one_epoch, NotebookPath(frames, [A.Resize(*WHOLE)]), stack),
             'torchvision': partial(one_epoch, TorchvisionPath(frames, [v2.Resize(WHOLE)]), stack),
             'ours': partial(one_epoch, ours, collate),
-            'ours, decoded by OpenCV': partial(one_epoch, WithOpenCV(ours), collate),
-            'normalise (a GPU does this)': partial(normalise, collate([ours[0]] * BATCH)[0])}
+            'ours, decoded by OpenCV': partial(by_opencv, ours),
+            'normalise (a GPU does this)': partial(normalise, collate([ours[0]] * BATCH)[0]), **parts(frames, ours)}
 
 
 def crop_rows(frames):
@@ -140,16 +158,16 @@ def crop_rows(frames):
     def crops(scale=(1, 1), augment=None, **kwargs):
         return FrameDataset(frames, crop_transform(CROP, scale=scale, sign_share=1, augment=augment), **kwargs)
     cut = [A.AtLeastOneBBoxRandomCrop(*CROP)]
-    return {'bare decode': partial(one_epoch, BareDecode(frames, 1), None),
+    return {'bare decode': partial(one_epoch, BareDecode(frames, 1), len),
             'notebook': partial(one_epoch, NotebookPath(frames, cut), stack),
             'torchvision': partial(one_epoch, TorchvisionPath(frames, [v2.RandomCrop(CROP)]), stack),
             'ours': partial(one_epoch, crops(), collate),
-            'ours, decoded by OpenCV': partial(one_epoch, WithOpenCV(crops()), collate),
+            'ours, decoded by OpenCV': partial(by_opencv, crops()),
             'ours, 4 crops a frame (per crop)': partial(four_crops, crops(crops_per_frame=4)),
             'notebook, with colours': partial(one_epoch, NotebookPath(frames, cut + [color_augment()]), stack),
             'ours, with colours': partial(one_epoch, crops(augment=True), collate),
             'ours, with colours and scale jitter': partial(one_epoch, crops((0.65, 1.5), True), collate),
-            'normalise (a GPU does this)': partial(normalise, collate([crops()[0]] * BATCH)[0])}
+            'normalise (a GPU does this)': partial(normalise, collate([crops()[0]] * BATCH)[0]), **parts(frames, crops())}
 
 
 def four_crops(dataset, n):
@@ -179,6 +197,17 @@ def table_of(rows, n, rounds):
     return table
 
 
+def where_it_goes(table):
+    "Shares of the notebook's time: its own steps, and ours for the same sample."
+    ms = table.cpu_ms
+    theirs = {'JPEG decode': ms['part: PIL decode'], 'resize or crop, float, batch': ms['notebook'] - ms['part: PIL decode']}
+    ours = {'JPEG decode': ms['bare decode'], 'window': ms['part: our windows'],
+            'cut, part colours': ms['part: our windows and pixels'] - ms['part: our windows'] - ms['bare decode'],
+            'boxes, batch': ms['ours'] - ms['part: our windows and pixels']}
+    shares = {name: {k: round(float(v / ms['notebook']), 2) for k, v in steps.items()} for name, steps in (('notebook', theirs), ('ours', ours))}
+    return '\n'.join(f'{name}: {steps}' for name, steps in shares.items())
+
+
 def report(name, frames, n, rounds):
     "Print both tables of a data set; returns them."
     frames = [f for f in frames if len(f.boxes)][:n]
@@ -187,7 +216,9 @@ def report(name, frames, n, rounds):
     tables = []
     for title, rows in ((f'whole frames at {WHOLE[1]}x{WHOLE[0]}', whole_rows), (f'crops of {CROP[1]}x{CROP[0]}', crop_rows)):
         tables.append(table_of(rows(frames), len(frames), rounds))
-        print(f'\n{title}\n{tables[-1].round(2).to_string()}')
+        shown = tables[-1][~tables[-1].index.str.startswith('part:')]
+        print(f'\n{title}\n{shown.round(2).to_string()}')
+        print(f"shares of the notebook's time\n{where_it_goes(tables[-1])}")
     print()
     return tables
 

@@ -6,8 +6,8 @@
 __all__ = ['GREY', 'REDUCED', 'Window', 'Target', 'fit_scale', 'whole_frame', 'resize', 'place', 'cut_image', 'cut_boxes',
            'cut_signs', 'Transform', 'fit_transform', 'window_start', 'pick_sign', 'reduction', 'random_window',
            'color_augment', 'refuse_moving', 'crop_transform', 'is_jpeg', 'decode_jpeg', 'read_image', 'frame_size_of',
-           'to_planes', 'FrameReader', 'FrameDataset', 'collate', 'EpochOrder', 'single_thread', 'make_loader',
-           'class_weights', 'repeat_rare']
+           'to_planes', 'FrameReader', 'FrameDataset', 'target_of', 'collate', 'EpochOrder', 'single_thread',
+           'make_loader', 'class_weights', 'repeat_factors', 'repeat_rare']
 
 # %% ../nbs/02b_samples.ipynb #c003
 import os
@@ -102,10 +102,10 @@ def cut_boxes(boxes, corner, scale, size, least=0.5):
     return tuple(torch.from_numpy(a) for a in (clipped, whole, seen))
 
 # %% ../nbs/02b_samples.ipynb #c021
-def cut_signs(boxes, labels, ignore, corner, scale, size):
-    "(boxes, labels, ignore) by the four rules: what is less than half inside goes from `boxes` to `ignore`."
+def cut_signs(boxes, labels, ignore, window):
+    "(boxes, labels, ignore) in `window` by the four rules: what is less than half inside goes from `boxes` to `ignore`."
     n = len(boxes)
-    clipped, whole, seen = (t.numpy() for t in cut_boxes(torch.cat([boxes, ignore]), corner, scale, size))
+    clipped, whole, seen = (t.numpy() for t in cut_boxes(torch.cat([boxes, ignore]), window.corner, window.scale, window.size))
     kept, unknown = whole[:n], seen
     unknown[:n] &= ~kept
     return torch.from_numpy(clipped[:n][kept]), torch.from_numpy(labels.numpy()[kept]), torch.from_numpy(clipped[unknown])
@@ -113,23 +113,22 @@ def cut_signs(boxes, labels, ignore, corner, scale, size):
 # %% ../nbs/02b_samples.ipynb #c024
 @dataclass(frozen=True)
 class Transform:
-    "From a frame to the network's input: `plan` chooses a window, `finish` cuts it out."
+    "From a frame to the network's input: `plan` chooses a window, `pixels` cuts it out, `cut_signs` moves its boxes."
     plan: Callable  # (frame_size, boxes, labels, rng) -> Window
     augment: A.Compose | None = None  # changes colours, moves no pixel
 
-    def finish(self, image, window, frame_size, boxes, labels, ignore, rng):
-        "(image, boxes, labels, ignore) of `window`; see `cut_image` for `image`."
+    def pixels(self, image, window, frame_size, rng):
+        "What the network sees of `image` (see `cut_image`), its colours changed: uint8 (h, w, 3)."
         part = cut_image(image, window, frame_size)
-        if self.augment is not None:
-            self.augment.set_random_seed(int(rng.integers(2**31)))
-            part = self.augment(image=part)['image']
-        return part, *cut_signs(boxes, labels, ignore, window.corner, window.scale, window.size)
+        if self.augment is None: return part
+        self.augment.set_random_seed(int(rng.integers(2**31)))
+        return self.augment(image=part)['image']
 
     def __call__(self, image, boxes, labels, ignore, rng):
         "(image, boxes, labels, ignore, scale) from a whole frame, uint8 (H, W, 3)."
         frame_size = image.shape[:2]
         window = self.plan(frame_size, boxes, labels, rng)
-        return *self.finish(image, window, frame_size, boxes, labels, ignore, rng), window.scale
+        return self.pixels(image, window, frame_size, rng), *cut_signs(boxes, labels, ignore, window), window.scale
 
 # %% ../nbs/02b_samples.ipynb #c025
 def fit_transform(size):
@@ -197,26 +196,28 @@ def is_jpeg(data):
     "Whether the bytes (uint8) of a file begin like a JPEG."
     return data[:2].tobytes() == b'\xff\xd8'
 
-def decode_jpeg(data, reduced, buffer=None):
+def decode_jpeg(data, reduced=1, buffer=None, fast=False):
     "A JPEG at 1/`reduced` of its size by simplejpeg, into `buffer` when it is large enough; None when it cannot."
     try:
         height, width = (-(-n // reduced) for n in simplejpeg.decode_jpeg_header(data)[:2])
         buffer = buffer if buffer is not None and buffer.size >= height * width * 3 else None
-        return simplejpeg.decode_jpeg(data, min_height=height, min_width=width, min_factor=reduced, buffer=buffer)
+        return simplejpeg.decode_jpeg(data, min_height=height, min_width=width, min_factor=reduced, buffer=buffer,
+                                      fastdct=fast, fastupsample=fast)
     except ValueError: return None  # damaged, or in a colour space that it does not know
 
 # %% ../nbs/02b_samples.ipynb #c042
 REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # OpenCV's flags for a JPEG at 1/2, 1/4, 1/8
 
-def read_image(path, reduced=1, buffer=None):
+def read_image(path, reduced=1, buffer=None, fast=False):
     """The pixels of a frame, RGB uint8 (H, W, 3), not turned by EXIF (the boxes were drawn on the pixels as they lie).
 
     A JPEG can be read at 1/`reduced` (1, 2, 4, 8) of its size, rounded up; other formats come as they are.
-    `buffer`: uint8 memory to decode into; the pixels are then valid until it is used again."""
+    `buffer`: uint8 memory to decode into; the pixels are then valid until it is used again.
+    `fast`: a quicker cosine transform and colours that are repeated, not interpolated: one grey level off on average."""
     try: data = np.fromfile(path, dtype=np.uint8)
     except (OSError, TypeError) as e: raise RuntimeError(f'frame {path} cannot be read: {e}') from None
     jpeg = is_jpeg(data)
-    image = decode_jpeg(data, reduced, buffer) if jpeg and simplejpeg else None
+    image = decode_jpeg(data, reduced, buffer, fast) if jpeg and simplejpeg else None
     if image is not None: return image
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION | (REDUCED[reduced] if jpeg else 0)
     try: image = cv2.imdecode(data, flags)
@@ -245,7 +246,7 @@ class FrameReader:
         "RGB uint8 pixels of the frame at 1/`reduced`, see `read_image`; ValueError when the file has not `frame_size`."
         height, width = (-(-n // reduced) for n in frame_size)
         if self.buffer.size < height * width * 3: self.buffer = np.empty(height * width * 3, dtype=np.uint8)
-        image = read_image(path, reduced, self.buffer)
+        image = read_image(path, reduced, self.buffer, fast=True)
         if image.shape[:2] not in ((height, width), tuple(frame_size)):
             raise ValueError(f'frame {path} is {image.shape[0]}x{image.shape[1]} px at 1/{reduced}, its annotations say '
                              f'{frame_size[0]}x{frame_size[1]} (height x width) for the whole')
@@ -269,24 +270,34 @@ class FrameDataset(Dataset):
         self.epoch = int(epoch)
         self.frames = self.all_frames if self.weights is None else repeat_rare(self.all_frames, self.weights, [self.seed, self.epoch])
 
-    def __getitem__(self, i):
-        frame = self.frames[i]
-        if frame.path is None: raise RuntimeError(f'{frame.filename} has no file: the annotations were read with need_images=False')
-        samples = self.cut(frame, np.random.default_rng([self.seed, self.epoch, i % len(self.frames)]))
-        return samples if self.crops_per_frame > 1 else samples[0]
+    def __getitem__(self, i): return self.__getitems__([i])[0]
+
+    def __getitems__(self, indices):
+        "The samples of a batch; a DataLoader calls this where there is one."
+        plans = [self.plan(i) for i in indices]
+        images = [self.read(*plan) for plan in plans]
+        targets = [[target_of(frame, size, w) for w in windows] for frame, _, size, windows in plans]
+        samples = [list(zip(*parts)) for parts in zip(images, targets)]
+        return samples if self.crops_per_frame > 1 else [s[0] for s in samples]
 
 # %% ../nbs/02b_samples.ipynb #c052
+def target_of(frame, size, window):
+    "The `Target` of a window of `frame`, whose size is `size`."
+    return Target(*cut_signs(frame.boxes, frame.labels, frame.ignore, window), window.scale, size, frame.filename)
+
 @patch
-def cut(self: FrameDataset, frame, rng):
-    "`crops_per_frame` samples of a frame: all windows are planned, the frame is read once, as small as the largest scale allows."
-    size, finish = frame_size_of(frame), self.transform.finish
-    windows = [self.transform.plan(size, frame.boxes, frame.labels, rng) for _ in range(self.crops_per_frame)]
+def plan(self: FrameDataset, i):
+    "(frame, its chance, its size, `crops_per_frame` windows) of sample `i`."
+    frame = self.frames[i]
+    if frame.path is None: raise RuntimeError(f'{frame.filename} has no file: the annotations were read with need_images=False')
+    rng, size = np.random.default_rng([self.seed, self.epoch, i % len(self.frames)]), frame_size_of(frame)
+    return frame, rng, size, [self.transform.plan(size, frame.boxes, frame.labels, rng) for _ in range(self.crops_per_frame)]
+
+@patch
+def read(self: FrameDataset, frame, rng, size, windows):
+    "The images of `windows`, (3, h, w) each; the frame is read once, as small as the largest scale allows."
     image = self.reader(frame.path, size, reduction(max(w.scale for w in windows)))
-    samples = []
-    for window in windows:
-        part, *signs = finish(image, window, size, frame.boxes, frame.labels, frame.ignore, rng)
-        samples.append((to_planes(part), Target(*signs, window.scale, size, frame.filename)))
-    return samples
+    return [to_planes(self.transform.pixels(image, w, size, rng)) for w in windows]
 
 # %% ../nbs/02b_samples.ipynb #c164
 def collate(batch):
@@ -331,6 +342,15 @@ def class_weights(frames, n_classes, power=0.5):
     counts = np.bincount(np.concatenate([f.labels.numpy() for f in frames] + [np.zeros(0, int)]), minlength=n_classes)
     return (max(counts.max(), 1) / np.maximum(counts, 1)) ** power
 
+# %% ../nbs/02b_samples.ipynb #c057
+def repeat_factors(frames, n_classes, threshold=0.1):
+    "max(1, sqrt(`threshold` / share of frames with the class)) for each class, 1 for one that is nowhere: (C,)."
+    present = np.zeros(n_classes)
+    for frame in frames: present[frame.labels.unique().numpy()] += 1
+    share = present / max(len(frames), 1)
+    return np.sqrt(np.maximum(1, threshold / np.where(share > 0, share, np.inf)))
+
+# %% ../nbs/02b_samples.ipynb #c058
 def repeat_rare(frames, weights, seed=0):
     "`frames`, each as often as the largest weight of its signs says (fractions by chance, seeded), in order; without signs once."
     rng = np.random.default_rng(seed)
