@@ -52,6 +52,7 @@ class Target:
     scale: float  # network px per frame px
     frame_size: tuple  # (height, width) of the frame
     filename: str
+    corner: tuple = (0, 0)  # (y, x) frame px of the image's top left
 
     def to(self, device):
         "The same target with its tensors on `device`."
@@ -175,7 +176,7 @@ def color_augment():
     jpeg = A.ImageCompression(quality_range=(40, 90), p=0.2)
     return A.Compose([light, hue, blur, noise, jpeg], seed=0)
 
-# %% ../nbs/02b_samples.ipynb #c039
+# %% ../nbs/02b_samples.ipynb #c040
 def refuse_moving(transform):
     "ValueError when an albumentations transform would move pixels: the boxes would stay behind."
     for t in getattr(transform, 'transforms', [transform]):
@@ -191,7 +192,7 @@ def crop_transform(crop=(384, 384), scale=(0.65, 1.5), sign_share=0.8, augment=T
     plan = partial(random_window, crop=tuple(crop), scale=tuple(scale), sign_share=sign_share, size=size, weights=weights)
     return Transform(plan, augment or None)
 
-# %% ../nbs/02b_samples.ipynb #c041
+# %% ../nbs/02b_samples.ipynb #c042
 def is_jpeg(data):
     "Whether the bytes (uint8) of a file begin like a JPEG."
     return data[:2].tobytes() == b'\xff\xd8'
@@ -205,7 +206,7 @@ def decode_jpeg(data, reduced=1, buffer=None, fast=False):
                                       fastdct=fast, fastupsample=fast)
     except ValueError: return None  # damaged, or in a colour space that it does not know
 
-# %% ../nbs/02b_samples.ipynb #c042
+# %% ../nbs/02b_samples.ipynb #c043
 REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # OpenCV's flags for a JPEG at 1/2, 1/4, 1/8
 
 def read_image(path, reduced=1, buffer=None, fast=False):
@@ -225,7 +226,7 @@ def read_image(path, reduced=1, buffer=None, fast=False):
     if image is None: raise RuntimeError(f'frame {path} cannot be read: it is no image')
     return image
 
-# %% ../nbs/02b_samples.ipynb #c049
+# %% ../nbs/02b_samples.ipynb #c050
 def frame_size_of(frame):
     "(height, width) of a frame: as the annotations say, else from the head of its file."
     if frame.size is not None: return tuple(frame.size)
@@ -237,7 +238,7 @@ def to_planes(image):
     cv2.split(image, list(planes))
     return torch.from_numpy(planes)
 
-# %% ../nbs/02b_samples.ipynb #c050
+# %% ../nbs/02b_samples.ipynb #c051
 class FrameReader:
     "Reads frames into memory that it keeps; the pixels are valid until the next call."
     def __init__(self): self.buffer = np.empty(0, dtype=np.uint8)
@@ -280,10 +281,10 @@ class FrameDataset(Dataset):
         samples = [list(zip(*parts)) for parts in zip(images, targets)]
         return samples if self.crops_per_frame > 1 else [s[0] for s in samples]
 
-# %% ../nbs/02b_samples.ipynb #c052
+# %% ../nbs/02b_samples.ipynb #c053
 def target_of(frame, size, window):
     "The `Target` of a window of `frame`, whose size is `size`."
-    return Target(*cut_signs(frame.boxes, frame.labels, frame.ignore, window), window.scale, size, frame.filename)
+    return Target(*cut_signs(frame.boxes, frame.labels, frame.ignore, window), window.scale, size, frame.filename, window.corner)
 
 @patch
 def plan(self: FrameDataset, i):
@@ -342,7 +343,7 @@ def class_weights(frames, n_classes, power=0.5):
     counts = np.bincount(np.concatenate([f.labels.numpy() for f in frames] + [np.zeros(0, int)]), minlength=n_classes)
     return (max(counts.max(), 1) / np.maximum(counts, 1)) ** power
 
-# %% ../nbs/02b_samples.ipynb #c057
+# %% ../nbs/02b_samples.ipynb #c058
 def repeat_factors(frames, n_classes, threshold=0.1):
     "max(1, sqrt(`threshold` / share of frames with the class)) for each class, 1 for one that is nowhere: (C,)."
     present = np.zeros(n_classes)
@@ -350,7 +351,7 @@ def repeat_factors(frames, n_classes, threshold=0.1):
     share = present / max(len(frames), 1)
     return np.sqrt(np.maximum(1, threshold / np.where(share > 0, share, np.inf)))
 
-# %% ../nbs/02b_samples.ipynb #c058
+# %% ../nbs/02b_samples.ipynb #c059
 def repeat_rare(frames, weights, seed=0):
     "`frames`, each as often as the largest weight of its signs says (fractions by chance, seeded), in order; without signs once."
     rng = np.random.default_rng(seed)
