@@ -28,8 +28,8 @@ from .samples import Window, color_augment, cut_image, cut_signs, read_image, to
 # %% ../nbs/02e_augment.ipynb #c011
 def night():
     "A dark frame as a recorder sees it: little light, a dull tone curve, noise."
-    darker = A.RandomBrightnessContrast(brightness_limit=(-0.45, -0.25), contrast_limit=(-0.2, 0.1), p=1)
-    gamma = A.RandomGamma(gamma_limit=(110, 150), p=1)
+    darker = A.RandomBrightnessContrast(brightness_limit=(0, 0), contrast_limit=(-0.6, -0.4), p=1)  # multiplies: dark stays above black
+    gamma = A.RandomGamma(gamma_limit=(110, 140), p=1)
     return A.Sequential([darker, gamma, A.ISONoise(color_shift=(0.01, 0.04), intensity=(0.05, 0.2), p=1)], p=1)
 
 def weather_effects():
@@ -37,7 +37,7 @@ def weather_effects():
     return {'rain': A.RandomRain(slant_range=(-12, 12), drop_length=7, drop_width=1, blur_value=3, brightness_coefficient=0.8, p=1),
             'fog': A.RandomFog(fog_coef_range=(0.2, 0.45), alpha_coef=0.1, p=1),
             'snow': A.RandomSnow(snow_point_range=(0.05, 0.15), brightness_coeff=1.6, p=1),
-            'low sun': A.RandomSunFlare(flare_roi=(0, 0, 1, 0.4), src_radius=90, num_flare_circles_range=(3, 5), p=1),
+            'low sun': A.RandomSunFlare(flare_roi=(0, 0, 1, 0.4), src_radius=90, method='physics_based', p=1),
             'shadow': A.RandomShadow(shadow_roi=(0, 0.2, 1, 1), num_shadows_limit=(1, 2), shadow_intensity_range=(0.3, 0.5), p=1),
             'night': night()}
 
@@ -51,7 +51,7 @@ def lens_effects():
 def codec_effects():
     "{name: transform} of what a recorder's codec does."
     return {'JPEG 15 to 35': A.ImageCompression(quality_range=(15, 35), p=1),
-            'half resolution': A.Downscale(scale_range=(0.5, 0.7), p=1)}
+            'half resolution': A.Downscale(scale_range=(0.5, 0.7), interpolation_pair={'downscale': cv2.INTER_AREA, 'upscale': cv2.INTER_LINEAR}, p=1)}
 
 # %% ../nbs/02e_augment.ipynb #c013
 def strong_augment(weather=0.3, lens=0.2, codec=0.2):
