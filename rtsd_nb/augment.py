@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SYMMETRIC', 'PAIRS', 'MIRRORED', 'NEVER', 'night', 'weather_effects', 'lens_effects', 'codec_effects',
            'strong_augment', 'flipped_class', 'flip_labels', 'mirror_boxes', 'flip_sample', 'Around', 'FlipDataset',
-           'ColorDataset', 'part_of', 'mosaic', 'MosaicDataset', 'rare_signs', 'cut_patch', 'paste', 'free_corner',
-           'PasteDataset']
+           'ColorDataset', 'part_of', 'mosaic', 'MosaicDataset', 'rare_signs', 'cut_patch', 'fade_mask', 'paste',
+           'free_corner', 'PasteDataset']
 
 # %% ../nbs/02e_augment.ipynb #c003
 import os
@@ -159,7 +159,8 @@ def mosaic(samples, split, rng):
     "One sample of the first one's size from four: their parts meet at `split` (y, x). Filename and scale are the first one's."
     (height, width), (y, x) = samples[0][0].shape[1:], split
     out, targets = torch.empty_like(samples[0][0]), []
-    places = [(top, left, bottom - top, right - left) for top, bottom in ((0, y), (y, height)) for left, right in ((0, x), (x, width))]
+    rows, columns = ((0, y), (y, height - y)), ((0, x), (x, width - x))
+    places = [(top, left, h, w) for top, h in rows for left, w in columns]
     for (image, target), (top, left, h, w) in zip(samples, places):
         part, moved = part_of(image, target, (h, w), rng)
         out[:, top:top + h, left:left + w] = part
@@ -195,11 +196,14 @@ def cut_patch(image, box, size, margin, brightness=None):
     return cv2.convertScaleAbs(patch, alpha=float(gain))
 
 # %% ../nbs/02e_augment.ipynb #c056
+def fade_mask(size, margin):
+    "Weights (H, W): 1 in the middle, falling towards 0 over `margin` px at each side."
+    rows, columns = (np.minimum(np.arange(1, n + 1), np.arange(n, 0, -1)) / (margin + 1) for n in size)
+    return np.minimum(rows[:, None], columns[None]).clip(max=1)
+
 def paste(image, patch, corner, margin):
     "Blend `patch` into `image` (H, W, 3) in place, its box at `corner` (y, x): whole inside, fading to nothing over `margin` px."
-    height, width = (n - 2 * margin for n in patch.shape[:2])
-    fade = [np.clip(np.minimum(np.arange(n + 2 * margin) + 1, np.arange(n + 2 * margin)[::-1] + 1) / (margin + 1), 0, 1) for n in (height, width)]
-    alpha = np.minimum(*np.meshgrid(*fade, indexing='ij'))[..., None]
+    alpha = fade_mask(patch.shape[:2], margin)[..., None]
     top, left = (c - margin for c in corner)
     y, x = (slice(max(0, start), min(full, start + n)) for start, full, n in zip((top, left), image.shape, patch.shape))
     seen = (slice(y.start - top, y.stop - top), slice(x.start - left, x.stop - left))

@@ -278,7 +278,7 @@ class FrameDataset(Dataset):
         plans = [self.plan(i) for i in indices]
         images = [self.read(*plan) for plan in plans]
         targets = [[target_of(frame, size, w) for w in windows] for frame, _, size, windows in plans]
-        samples = [list(zip(*parts)) for parts in zip(images, targets)]
+        samples = [list(zip(parts, theirs)) for parts, theirs in zip(images, targets)]
         return samples if self.crops_per_frame > 1 else [s[0] for s in samples]
 
 # %% ../nbs/02b_samples.ipynb #c053

@@ -13,7 +13,7 @@ from rtsd_nb.augment import (MIRRORED, NEVER, SYMMETRIC, Around, ColorDataset, F
                              flip_labels, flip_sample, flipped_class, free_corner, lens_effects, mosaic, night, paste, rare_signs,
                              strong_augment, weather_effects)
 from rtsd_nb.data import Frame, no_boxes, no_labels
-from rtsd_nb.samples import FrameDataset, Target, crop_transform, fit_transform
+from rtsd_nb.samples import FrameDataset, Target, crop_transform, fit_transform, make_loader
 
 from folders import real
 
@@ -143,6 +143,14 @@ def test_options_repeat_and_change_with_the_epoch(dataset):
         assert option.epoch == dataset.epoch == 1 and not all(equal(s, option[i]) for i, s in enumerate(first))
         option.set_epoch(0)
     assert len({o.number for o in options}) == len(options)
+
+
+def test_options_go_through_the_loader(dataset):
+    options = MosaicDataset(FlipDataset(dataset, torch.tensor([0, 1])), share=0.4)
+    alone, shared = (list(make_loader(options, 4, shuffle=True, seed=1, workers=w)) for w in (0, 2))
+    assert len(alone) == len(shared) == 2
+    for (images, targets), (others, theirs) in zip(alone, shared):
+        assert images.equal(others) and all(a.boxes.equal(b.boxes) and a.labels.equal(b.labels) for a, b in zip(targets, theirs))
 
 
 def test_options_want_one_crop_a_frame(dataset):
