@@ -29,7 +29,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 try: import simplejpeg
-except ImportError: simplejpeg = None  # OpenCV decodes the same pixels, more slowly
+except ImportError: simplejpeg = None  # OpenCV reads instead, more slowly
 
 # %% ../nbs/02b_samples.ipynb #c009
 GREY = 114  # what surrounds a frame that is smaller than the network's input
@@ -107,7 +107,7 @@ def cut_signs(boxes, labels, ignore, window):
     "(boxes, labels, ignore) in `window` by the four rules: what is less than half inside goes from `boxes` to `ignore`."
     n = len(boxes)
     clipped, whole, seen = (t.numpy() for t in cut_boxes(torch.cat([boxes, ignore]), window.corner, window.scale, window.size))
-    kept, unknown = whole[:n], seen
+    kept, unknown = whole[:n], seen  # an ignore region stays one, however little of it is seen
     unknown[:n] &= ~kept
     return torch.from_numpy(clipped[:n][kept]), torch.from_numpy(labels.numpy()[kept]), torch.from_numpy(clipped[unknown])
 
