@@ -5,9 +5,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from rtsd_nb import samples
 from rtsd_nb.data import Frame, no_boxes, no_labels, open_dataset
-from rtsd_nb.samples import GREY, FrameDataset, collate, color_augment, crop_transform, fit_transform, make_loader, read_image
+from rtsd_nb.samples import (GREY, FrameDataset, Window, collate, color_augment, crop_transform, cut_image, cut_signs, fit_transform,
+                             make_loader, read_image, reduction, repeat_factors, repeat_rare, window_start)
 
 from folders import GOOD, folder_of, real
 
@@ -213,3 +216,151 @@ def test_one_decode_and_no_full_size_work_a_sample(dataset, monkeypatch):
     for s in range(20):
         t(np.zeros((720, 1280, 3), np.uint8), no_boxes(), no_labels(), no_boxes(), np.random.default_rng(s))
     assert calls and max(max(c[:2]) for c in calls) <= 100 / 0.65 + 3
+
+
+# ---------------------------------------------------------------- windows
+def test_no_box_is_lost():
+    "What goes in is kept, ignored, or wholly outside."
+    g = np.random.default_rng(0)
+    transform = crop_transform((120, 160), sign_share=0.5, augment=None)
+    for seed in range(300):
+        corner, side = g.uniform(-5, [[460, 220]] * 6), g.uniform(4, 90, (6, 2))
+        boxes = torch.tensor(np.hstack([corner, corner + side]), dtype=torch.float32).clamp(min=0)
+        boxes, ignore = boxes[:4], boxes[4:]
+        rng = np.random.default_rng(seed)
+        window = transform.plan((240, 480), boxes, torch.arange(4), rng)
+        kept, labels, ignored = cut_signs(boxes, torch.arange(4), ignore, window)
+        y, x = window.corner
+        inside = torch.tensor([x, y, x + 160 / window.scale, y + 120 / window.scale])
+        both = torch.cat([boxes, ignore])
+        overlap = (torch.minimum(both[:, 2:], inside[2:]) - torch.maximum(both[:, :2], inside[:2])).clamp(min=0).prod(1)
+        share = overlap / (both[:, 2:] - both[:, :2]).prod(1)
+        assert labels.tolist() == (share[:4] >= 0.5).nonzero()[:, 0].tolist() and len(labels) == len(kept)
+        assert len(kept) + len(ignored) == (share > 1e-6).sum()
+
+
+@pytest.mark.parametrize('scale', [0.8, 1.28, 0.5, 0.96])
+def test_window_agrees_with_the_librarys_crop(scale):
+    rng = np.random.default_rng(3)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (720, 1280, 3), dtype=np.uint8), (0, 0), 2)
+    boxes = torch.tensor([[600., 300, 660, 341], [500, 200, 560, 290], [20, 20, 60, 60]])
+    side = round(384 / scale)
+    for x, y in ((500, 250), (590, 280), (1000, 500)):
+        window = Window((y, x), scale, (384, 384))
+        cut = A.Crop(x, y, x + side, y + side, pad_if_needed=True, pad_position='top_left', fill=GREY)
+        library = A.Compose([cut, A.Resize(384, 384)], bbox_params=A.BboxParams('pascal_voc', label_fields=['labels'], min_visibility=0.5))
+        theirs = library(image=image, bboxes=boxes.numpy(), labels=np.arange(3))
+        kept, labels, _ = cut_signs(boxes, torch.arange(3), no_boxes(), window)
+        assert labels.tolist() == [int(v) for v in theirs['labels']]
+        assert np.allclose(kept.numpy(), np.array(theirs['bboxes']).reshape(-1, 4), atol=1e-3)
+        reach = [int(min(384, (full - at) * scale)) - 2 for at, full in zip(window.corner, (720, 1280))]  # off the seam with the grey
+        ours = cut_image(image, window, (720, 1280))[:reach[0], :reach[1]]
+        assert np.abs(ours.astype(int) - theirs['image'][:reach[0], :reach[1]]).max() <= 1
+
+
+def test_reduction_by_hand():
+    assert [reduction(s) for s in (2, 1, 0.51, 0.5, 0.26, 0.25, 0.125, 0.001)] == [1, 1, 1, 2, 2, 4, 8, 8]
+    starts = {window_start(700, 1001, np.random.default_rng(s), span=(333, 350), step=4) for s in range(100)}
+    assert len(starts) > 30 and all(v % 4 == 0 and 0 <= v <= 301 for v in starts)
+
+
+# ---------------------------------------------------------------- reading
+@pytest.fixture
+def street(tmp_path):
+    "A JPEG of odd size with three painted signs, as a frame."
+    boxes = torch.tensor([[200., 100, 248, 150], [401, 303, 461, 363], [30, 200, 90, 280]])
+    image = cv2.GaussianBlur(painted(boxes, (541, 961)), (0, 0), 1)
+    assert cv2.imwrite(str(tmp_path / 'street.jpg'), image, [cv2.IMWRITE_JPEG_QUALITY, 97])
+    return Frame('street.jpg', tmp_path / 'street.jpg', (541, 961), boxes, torch.arange(3))
+
+
+@pytest.mark.parametrize('scale', [0.5, 0.4, 0.26, 0.13])
+def test_a_reduced_frame_gives_the_same_window(street, scale):
+    "Pixels as from the whole frame, boxes exactly."
+    whole = read_image(street.path)
+    transform = crop_transform((64, 96), scale=(scale, scale), sign_share=1, augment=None)
+    dataset = FrameDataset([street], transform)
+    for epoch in range(12):
+        dataset.set_epoch(epoch)
+        image, target = dataset[0]
+        expected, boxes, labels, ignore, s = transform(whole, street.boxes, street.labels, street.ignore, np.random.default_rng([0, epoch, 0]))
+        assert s == target.scale and torch.equal(boxes, target.boxes) and torch.equal(ignore, target.ignore)
+        off = np.abs(image.permute(1, 2, 0).numpy().astype(int) - expected)
+        assert off.mean() < 1.5 and np.percentile(off, 99) < 25  # edges are cut off a little differently
+
+
+def test_reading_with_and_without_simplejpeg(street, monkeypatch):
+    pytest.importorskip('simplejpeg')
+    for reduced, shape in ((1, (541, 961)), (2, (271, 481)), (4, (136, 241))):
+        fast, exact = read_image(street.path, reduced, fast=True), read_image(street.path, reduced)
+        with monkeypatch.context() as m:
+            m.setattr(samples, 'simplejpeg', None)
+            plain = read_image(street.path, reduced)
+        assert plain.shape == (*shape, 3) and np.array_equal(plain, exact)
+        assert np.abs(plain.astype(int) - fast).mean() < 1.5
+
+
+def test_other_files_than_plain_jpeg(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(image).convert('CMYK').save(tmp_path / 'cmyk.jpg', quality=95)
+    Image.fromarray(image).convert('L').save(tmp_path / 'grey.jpg')
+    Image.fromarray(image).save(tmp_path / 'colour.png')
+    for name in ('cmyk.jpg', 'grey.jpg', 'colour.png'):
+        assert read_image(tmp_path / name).shape == (40, 60, 3)
+    assert np.array_equal(read_image(tmp_path / 'colour.png', reduced=4), image)  # PNG cannot be reduced
+    small = FrameDataset([Frame('colour.png', tmp_path / 'colour.png')], fit_transform((10, 15)))[0][0]
+    assert np.abs(small.permute(1, 2, 0).numpy() - cv2.resize(image, (15, 10), interpolation=cv2.INTER_AREA).astype(int)).max() <= 1
+
+
+def test_kept_memory_does_not_change_earlier_samples(dataset):
+    same_size = FrameDataset(dataset.frames, fit_transform((72, 128)))
+    first = same_size[0][0]
+    copy = first.clone()
+    assert not first.equal(same_size[1][0]) and first.equal(copy)
+
+
+def test_a_frame_of_another_size_than_its_annotations_is_named(street):
+    street.size = (540, 960)
+    with pytest.raises(ValueError, match='street.jpg is 541x961 px at 1/1, its annotations say 540x960'):
+        FrameDataset([street], fit_transform((540, 960)))[0]
+
+
+# ---------------------------------------------------------------- batches
+def test_a_batch_is_its_samples(dataset):
+    assert all(same(collate([a]), collate([b])) for a, b in zip(dataset.__getitems__([3, 0, 7]), (dataset[3], dataset[0], dataset[7])))
+
+
+def test_several_crops_from_one_reading(dataset, monkeypatch):
+    several = FrameDataset(dataset.frames, dataset.transform, seed=7, crops_per_frame=3)
+    reads, real_read = [], samples.read_image
+    monkeypatch.setattr(samples, 'read_image', lambda path, *a, **k: (reads.append(path), real_read(path, *a, **k))[1])
+    images, targets = next(iter(make_loader(several, 7)))
+    assert len(images) == len(targets) == 6 and len(reads) == 2  # 7 // 3 frames
+    assert [t.filename for t in targets] == ['0.jpg'] * 3 + ['1.jpg'] * 3
+    assert not images[0].equal(images[1]) and not images[1].equal(images[2])
+
+
+def test_each_epoch_rounds_repeats_anew(dataset):
+    weights = np.array([1.0, 2.5])
+    repeated = FrameDataset(dataset.frames, dataset.transform, weights=weights)
+    names = []
+    for epoch in range(30):
+        repeated.set_epoch(epoch)
+        names.append([f.filename for f in repeated.frames])
+        assert set(names[-1]) == {f.filename for f in dataset.frames}
+    rare = [sum(1 in f.labels for f in dataset.frames) * 2.5, sum(1 not in f.labels for f in dataset.frames)]
+    assert len(set(map(len, names))) > 1 and abs(np.mean([len(n) for n in names]) - sum(rare)) < 0.5
+    repeated.set_epoch(3)
+    assert [f.filename for f in repeated.frames] == names[3]
+    twice = [i for i, f in enumerate(repeated.frames) if names[3].count(f.filename) > 1][:2]
+    assert not repeated[twice[0]][0].equal(repeated[twice[1]][0])  # the same frame, another crop
+
+
+def test_repeat_factors_by_hand():
+    frames = [Frame(f'{i}', labels=torch.tensor(v)) for i, v in enumerate(([0, 0], [0, 1], [0], [0]))] + [Frame('empty')] * 4
+    # class 0 is in 4 of 8 frames, class 1 in 1 of 8, class 2 nowhere
+    assert np.allclose(repeat_factors(frames, 3, threshold=0.5), [1, 2, 1])
+    assert np.allclose(repeat_factors(frames, 3, threshold=2), [2, 4, 1])
+    assert np.allclose(repeat_factors([], 2), 1)
+    shown = repeat_rare(frames, repeat_factors(frames, 3, threshold=0.5))
+    assert [f.filename for f in shown] == ['0', '1', '1', '2', '3'] + ['empty'] * 4
