@@ -12,13 +12,14 @@ STATED := settings.ini setup.py pyproject.toml requirements-lock.txt
 # One thread a process: two torch processes with two threads each spin against each other.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help tour test test-fast notebooks stable export readme lab clean
+.PHONY: help tour test test-fast fuzz notebooks stable export readme lab clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make tour       train on the embedded data, results in $(OUT)"
 	@echo "make test       all notebooks, checks and tests"
 	@echo "make test-fast  checks and tests only: no notebook is run, no slow test"
+	@echo "make fuzz       10,000 odd annotation files (minutes); make test tries 500"
 	@echo "make notebooks  execute the notebooks in place (some: make notebooks NB='nbs/01_boxes.ipynb')"
 	@echo "make stable     execute notebooks twice, compare the bytes (NB=... as above)"
 	@echo "make export     notebooks -> rtsd_nb/"
@@ -44,7 +45,7 @@ $(VENV)/test-ready: $(VENV)/made $(STATED)
 
 # ---- the two commands ----
 tour: $(VENV)/tour-ready
-	$(BIN)/rtsd-train --out $(OUT) --overwrite
+	$(BIN)/rtsd-train --epochs 2 --out $(OUT) --overwrite
 	@echo
 	@echo "Look at the results in $(OUT):"
 	@ls $(OUT)
@@ -54,6 +55,9 @@ test: $(VENV)/test-ready
 
 test-fast: $(VENV)/test-ready
 	@$(ONE_THREAD) $(BIN)/python tests/run_all.py --fast
+
+fuzz: $(VENV)/test-ready
+	RTSD_FUZZ=10000 $(ONE_THREAD) $(BIN)/python -m pytest -q tests/test_fuzz_data.py
 
 # ---- working on the course ----
 notebooks: $(VENV)/test-ready

@@ -81,13 +81,14 @@ class Clock:
 def measure_ours(folder, whole_chain):
     "{step: (wall, cpu)} of `open_dataset`, and of describing and splitting when `whole_chain`."
     from rtsd_nb import data
-    from rtsd_nb.report import box_statistics, boxes_per_frame
+    from rtsd_nb.report import box_statistics, boxes_per_frame, describe_dataset, headline
     from rtsd_nb.split import split_by_drive
     clock = Clock()
     data.read_annotations, data.build_frames = clock.timed('read', data.read_annotations), clock.timed('build', data.build_frames)
     annotations = clock.timed('open', data.open_dataset)(folder, need_images=False)
     if whole_chain:
-        clock.timed('describe', lambda: (box_statistics(annotations.frames, annotations.classes), boxes_per_frame(annotations.frames)))()
+        clock.timed('describe', lambda: (headline(describe_dataset(annotations)), boxes_per_frame(annotations.frames),
+                                         box_statistics(annotations.frames, annotations.classes)))()
         clock.timed('split', split_by_drive)(annotations.frames, annotations.classes)
     return clock.steps
 

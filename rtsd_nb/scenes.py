@@ -235,7 +235,7 @@ LOOK_CYCLE = ('day', 'overcast', 'snow', 'autumn', 'overcast', 'snow', 'day', 'd
               'low sun')
 
 # %% ../nbs/a_scenes.ipynb #c087
-def plan_drives(frames=400, seed=0, size=(720, 1280), classes=SCENE_CLASSES):
+def plan_drives(frames=600, seed=0, size=(720, 1280), classes=SCENE_CLASSES):
     "All drives with their signs: quick, exact to the seed, and before any pixel is drawn."
     if frames < 2: raise ValueError(f'frames={frames}: two drives need at least 2 frames')
     rng = np.random.default_rng([seed, 1])
@@ -1011,7 +1011,7 @@ def build_folder(folder, recipe, workers=None):
     finally: shutil.rmtree(building, ignore_errors=True)
 
 # %% ../nbs/a_scenes.ipynb #c154
-def make_scenes(root=None, frames=400, seed=0, size=(720, 1280), workers=None, classes=None):
+def make_scenes(root=None, frames=600, seed=0, size=(720, 1280), workers=None, classes=None):
     """The embedded data set's folder, rendered when it is not there yet: rtsd-frames/, full-gt.csv, frames.csv,
     full_anno.json (the same as COCO), label_map.json.
 

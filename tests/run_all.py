@@ -55,11 +55,11 @@ def render_scenes():
 
 
 def run_tests(fast):
-    "The tests in this folder; passed and failed names, and the number of skipped ones"
+    "The tests in this folder, in two processes; passed and failed names, and the number of skipped ones"
     with tempfile.TemporaryDirectory() as tmp:
         report = Path(tmp)/'report.xml'
         options = ['-m', 'not slow'] if fast else []
-        status = subprocess.run([sys.executable, '-m', 'pytest', '-q', '-rs', f'--junitxml={report}', *options, 'tests'],
+        status = subprocess.run([sys.executable, '-m', 'pytest', '-q', '-rs', '-n', '2', '--dist', 'worksteal', f'--junitxml={report}', *options, 'tests'],
                                 cwd=ROOT, env=ENV).returncode
         cases = list(ET.parse(report).iter('testcase')) if report.exists() else []
     name = lambda case: f'{case.get("classname")}::{case.get("name")}'
