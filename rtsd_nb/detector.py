@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CHECKPOINT_FORMAT', 'Outputs', 'pad_to_multiple', 'Detector', 'DetectorConfig', 'build_detector', 'detect',
-           'autocast_dtype', 'autocast', 'eval_mode', 'predict_frames', 'detect_tiled', 'as_it_is', 'predict_tiled',
-           'save_detector', 'read_checkpoint', 'load_detector']
+           'autocast_dtype', 'autocast', 'eval_mode', 'predict_frames', 'detect_tiled', 'native_window',
+           'predict_tiled', 'save_detector', 'read_checkpoint', 'load_detector']
 
 # %% ../nbs/06_detector.ipynb #c003
 import os
@@ -28,7 +28,7 @@ from .boxes import Detections
 from .data import Frame
 from .head import CODERS, LOG_SIZE, BoxCoder, Head, grid_anchors
 from .postprocess import find_candidates, merge_tiles, suppress, tile_grid, to_frame_pixels
-from .samples import GREY, FrameDataset, collate, fit_transform
+from .samples import GREY, FrameDataset, Transform, Window, collate, fit_transform
 
 # %% ../nbs/06_detector.ipynb #c008
 @dataclass
@@ -241,9 +241,9 @@ def detect_tiled(detector: Detector, image: Tensor, tile: tuple[int, int] = (512
     return suppress(merge_tiles(found, tiles, size, margin), score_threshold, **kwargs)
 
 # %% ../nbs/06_detector.ipynb #c057
-def as_it_is(image, boxes, labels, ignore, rng):
-    "Transform that leaves the frame at its native resolution."
-    return image, boxes, labels, ignore, 1.
+def native_window(frame_size, boxes, labels, rng):
+    "The window that shows all of a frame at its native resolution."
+    return Window((0, 0), 1., tuple(frame_size))
 
 def predict_tiled(detector: Detector, frames: Sequence[Frame], tile: tuple[int, int] = (512, 512), overlap: int = 192,
                   batch_size: int = 4, progress: bool = False, **kwargs) -> list[Detections]:
@@ -251,7 +251,7 @@ def predict_tiled(detector: Detector, frames: Sequence[Frame], tile: tuple[int, 
 
     Raises RuntimeError naming the file when a frame cannot be read.
     """
-    samples = tqdm(FrameDataset(frames, as_it_is), 'predict', disable=not progress, leave=False)
+    samples = tqdm(FrameDataset(frames, Transform(native_window)), 'predict', disable=not progress, leave=False)
     return [detect_tiled(detector, image, tile, overlap, batch_size, **kwargs) for image, _ in samples]
 
 # %% ../nbs/06_detector.ipynb #c044

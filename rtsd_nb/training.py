@@ -54,7 +54,7 @@ class TrainSettings:
     """
     epochs: int = 4
     minutes: float | None = None
-    batch_size: int = 16
+    batch_size: int = 8
     crop: tuple[int, int] = (256, 256)
     scale: tuple[float, float] = (0.65, 1.5)
     sign_share: float = 0.8
