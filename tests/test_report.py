@@ -17,7 +17,7 @@ import torch
 
 from rtsd_nb.data import Annotations, Frame, open_dataset
 from rtsd_nb.split import split_by_drive
-from rtsd_nb.samples import make_loader, read_image
+from rtsd_nb.samples import fit_transform, make_loader, read_image
 from rtsd_nb.report import (INPUTS, NetworkInput, box_statistics, box_table, boxes_per_frame, class_counts, class_warnings, cut_sign,
                             day_table, describe_dataset, drive_summary, frame_warnings, headline, heat_map, neighbour_table,
                             pixel_counts, pixel_statistics, plot_box_sizes, plot_boxes_per_frame, plot_coverage, plot_drives,
@@ -185,10 +185,9 @@ def test_sizes_at_the_network_by_hand():
 
 
 def test_sizes_at_the_network_are_those_of_the_transform():
-    from rtsd_nb.samples import fit_frame
     f = frame('a', [[10, 10, 60, 30], [100, 200, 333, 222]], [0, 1], (602, 1024))
     for size in ((360, 640), (720, 1280), (300, 300)):
-        fitted = fit_frame(np.zeros((602, 1024, 3), np.uint8), f.boxes, f.labels, f.ignore, None, size)[1]
+        fitted = fit_transform(size)(np.zeros((602, 1024, 3), np.uint8), f.boxes, f.labels, f.ignore, None)[1]
         seen = seen_sizes(described([f]).boxes, NetworkInput('', size))
         assert np.allclose(seen, (fitted[:, 2:] - fitted[:, :2]).numpy(), atol=1e-4)
 

@@ -367,7 +367,8 @@ def test_official_split_tells_what_it_leaks():
 def test_leak_table(real_frames):
     a, (train, valid) = real_frames
     table = leak_table(a.frames, a.classes)
-    assert table.columns.tolist() == ['random frames', 'drives'] and len(table) == 7
+    assert table.columns.tolist() == ['random frames', 'drives', 'official'] and len(table) == 7
+    assert 0.1 < table.official.iloc[0] < table.official.iloc[3] < table['random frames'].iloc[3]  # Kaggle's own parts leak, too
     within = table.iloc[:4]
     assert (within.drives == 0).all() and (within['random frames'].diff().dropna() > 0).all() and within['random frames'].iloc[0] > 0.3
     assert within['random frames'].iloc[3] == share_with_neighbour(*split_by_frame(a.frames), seconds=10)
