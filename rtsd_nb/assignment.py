@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['BACKGROUND', 'IGNORED', 'Assignment', 'iou_naive', 'force_naive', 'assign_by_iou_naive', 'force_matches', 'excuse',
-           'assign_by_iou', 'centre_naive', 'is_inside_naive', 'nearest_naive', 'assign_atss_naive', 'paired_iou',
-           'atss_candidates', 'no_offers', 'take_offers', 'assign_atss', 'level_ranges', 'assign_by_centre_naive',
-           'inside_pairs', 'assign_by_centre', 'assign_task_aligned_naive', 'quality_naive', 'aligned_quality',
-           'assign_task_aligned', 'positives_by_size']
+           'assign_by_iou', 'centre_naive', 'is_inside_naive', 'nearest_naive', 'assign_atss_naive', 'paired_overlap',
+           'paired_iou', 'atss_candidates', 'no_offers', 'take_offers', 'assign_atss', 'level_ranges',
+           'assign_by_centre_naive', 'inside_pairs', 'assign_by_centre', 'assign_task_aligned_naive', 'quality_naive',
+           'aligned_quality', 'assign_task_aligned', 'positives_by_size']
 
 # %% ../nbs/07_assignment.ipynb #c003
 import statistics
@@ -164,11 +164,15 @@ def assign_atss_naive(anchors: Tensor, boxes: Tensor, level_sizes: tuple[int, ..
     return Assignment(torch.tensor(force_naive(matched, anchors, boxes) if force else matched, dtype=torch.int64))
 
 # %% ../nbs/07_assignment.ipynb #c059
-def paired_iou(a: Tensor, b: Tensor) -> Tensor:
-    "IoU of each box of `a` (..., 4) with the box of `b` (..., 4) at the same place: (...,); 0 where neither has an area."
+def paired_overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    "Shared area and union of each box of `a` (..., 4) with the box of `b` (..., 4) at the same place: (...,), (...,)."
     size = torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
     shared = size.clamp(min=0).prod(-1)
-    union = box_area(a) + box_area(b) - shared
+    return shared, box_area(a) + box_area(b) - shared
+
+def paired_iou(a: Tensor, b: Tensor) -> Tensor:
+    "IoU of the pairs of `paired_overlap`: (...,); 0 where neither box has an area."
+    shared, union = paired_overlap(a, b)
     return torch.where(union > 0, shared / union.clamp(min=1e-9), torch.zeros_like(union))
 
 # %% ../nbs/07_assignment.ipynb #c028

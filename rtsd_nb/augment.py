@@ -42,7 +42,7 @@ def weather_effects():
     return {'rain': A.RandomRain(slant_range=(-12, 12), drop_length=7, drop_width=1, blur_value=3, brightness_coefficient=0.8, p=1),
             'fog': fog(),
             'snow': A.RandomSnow(snow_point_range=(0.05, 0.15), brightness_coeff=1.6, p=1),
-            'low sun': A.RandomSunFlare(flare_roi=(0, 0, 1, 0.4), src_radius=90, method='physics_based', p=1),
+            'low sun': A.RandomSunFlare(flare_roi=(0, 0, 1, 0.16), src_radius=60, method='physics_based', p=1),
             'shadow': A.RandomShadow(shadow_roi=(0, 0.2, 1, 1), num_shadows_limit=(1, 2), shadow_intensity_range=(0.3, 0.5), p=1),
             'night': night()}
 

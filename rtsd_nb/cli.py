@@ -31,7 +31,7 @@ from .convert import convert
 from .data import Annotations, Frame, find_rtsd, open_dataset
 from .report import write_report
 from .samples import read_image
-from .split import (k_folds, leak_table, official_split, one_sided_classes, read_split, split_by_drive, split_report, write_folds,
+from .split import (k_folds, leak_sentence, leak_table, official_split, one_sided_classes, read_split, split_by_drive, split_report, write_folds,
                            write_split)
 from .detector import build_detector, load_detector, predict_frames, save_detector
 from .inference import detections_table, draw_detections, find_images, readable_frames, relabel
@@ -199,8 +199,7 @@ def split_of(data: Annotations, split: str, shared_drives: bool = False, by_sign
 
 def print_split(train: Sequence[Frame], valid: Sequence[Frame], classes: Sequence[str]) -> None:
     "Sizes of the two sides, boxes of each class on both, and the classes that are on one side only."
-    shared = len({f.drive for f in train} & {f.drive for f in valid})
-    print(f'\n{len(train)} frames to train, {len(valid)} to validate, {shared or "no"} drives on both sides')
+    print(f'\n{len(train)} frames to train, {len(valid)} to validate; {leak_sentence(train, valid)}')
     print(split_report(train, valid, classes).to_string(index=False))
     alone = one_sided_classes(train, valid, classes)
     if len(alone):

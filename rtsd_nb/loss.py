@@ -20,8 +20,8 @@ from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
 # %% ../nbs/08_loss.ipynb #c004
-from .assignment import Assignment, assign_atss, assign_by_centre, assign_by_iou, assign_task_aligned, paired_iou
-from .boxes import box_area, xyxy_to_cxcywh
+from .assignment import Assignment, assign_atss, assign_by_centre, assign_by_iou, assign_task_aligned, paired_iou, paired_overlap
+from .boxes import xyxy_to_cxcywh
 from .samples import Target
 from .detector import Outputs
 
@@ -109,9 +109,7 @@ EPS = 1e-7
 
 def overlap(boxes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     "IoU and union of each of `boxes` (P, 4) with the box of `truth` (P, 4) at the same place: (P,), (P,)."
-    sides = torch.minimum(boxes[:, 2:], truth[:, 2:]) - torch.maximum(boxes[:, :2], truth[:, :2])
-    shared = sides.clamp(min=0).prod(1)
-    union = box_area(boxes) + box_area(truth) - shared
+    shared, union = paired_overlap(boxes, truth)
     return shared / (union + EPS), union
 
 def hull_sides(boxes: Tensor, truth: Tensor) -> Tensor:

@@ -283,7 +283,7 @@ def plot_precision_recall(
     ax=None, # matplotlib axes; a new figure when None
 ):
     "Precision over recall of the classes with most truth; returns the axes."
-    ax = ax or plt.subplots(figsize=(5.5, 3.2), dpi=64, layout='constrained')[1]
+    ax = ax or plt.subplots(figsize=(7.5, 3.2), dpi=64, layout='constrained')[1]
     boxes = np.bincount(np.concatenate([*(f.labels.numpy() for f in frames), np.zeros(0, np.int64)]), minlength=len(classes))
     for label in np.argsort(-boxes, kind='stable')[:most]:
         if not boxes[label]: continue
@@ -293,7 +293,7 @@ def plot_precision_recall(
         name = f'{classes[label]} ({boxes[label]} boxes) AP {precision_at(precision, recall).mean():.2f}'
         ax.plot(recall, precision, color=class_colors(len(classes))[label] / 255, label=name)
     ax.set(xlabel='recall', ylabel='precision', xlim=(0, 1.02), ylim=(0, 1.05), title=f'IoU >= {iou_threshold:g}')
-    if ax.lines: ax.legend(fontsize=7, loc='lower left')
+    if ax.lines: ax.legend(fontsize=7, loc='center left', bbox_to_anchor=(1, 0.5))  # beside the curves, not on them
     return ax
 
 # %% ../nbs/10_metrics.ipynb #c087

@@ -34,7 +34,7 @@ from PIL import Image
 from .boxes import class_colors, draw_boxes, show_image
 from .data import Annotations, frame_times, no_boxes, no_labels
 from .samples import cut_boxes, place, read_image, resize
-from .split import leak, split_by_frame, split_report
+from .split import leak, one_sided_classes, split_by_frame, split_report
 
 # %% ../nbs/02c_report.ipynb #c133
 def box_table(frames):
@@ -502,10 +502,10 @@ def row_warnings(d, size=None):
 
 def split_warnings(train, valid, classes):
     "Sentences about a split."
-    table, shared = split_report(train, valid, classes), {f.drive for f in train} & {f.drive for f in valid}
+    alone, shared = one_sided_classes(train, valid, classes), {f.drive for f in train} & {f.drive for f in valid}
     if shared: yield f'Drives on both sides of the split: {listed(sorted(shared))}. The score is partly that of memory.'
-    for side, other, can in (('train', 'valid', 'scored'), ('valid', 'train', 'learned')):
-        names = table['class'][(table[side] > 0) & (table[other] == 0)].tolist()
+    for side, can in (('train', 'scored'), ('valid', 'learned')):
+        names = alone['class'][alone.side == side].tolist()
         if names: yield f'Classes with boxes in {side} only: {listed(names)}. They cannot be {can}.'
 
 # %% ../nbs/02c_report.ipynb #c088
