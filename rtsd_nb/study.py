@@ -25,22 +25,22 @@ import pandas as pd
 from . import __version__
 from .data import Frame
 from .detector import DetectorConfig, build_detector, predict_frames
-from .loss import Assigner, atss
+from .loss import detection_loss
 from .metrics import evaluate
-from .training import TrainSettings, detector_config, fit, seed_everything
+from .training import DetectionLoss, TrainSettings, detector_config, fit, seed_everything
 
 # %% ../nbs/11_study.ipynb #c007
 @dataclass(frozen=True)
 class Variant:
     """One row of a study: a name and what it changes.
 
-    `config`: fields of `DetectorConfig`, and `n_shapes`; `settings`: fields of `TrainSettings`; `assign`: which anchor
-    learns which sign; `weights`: start of the backbone, as in `make_backbone`. Raises ValueError for unknown fields.
+    `config`: fields of `DetectorConfig`, and `n_shapes`; `settings`: fields of `TrainSettings`; `loss`: as in `fit`,
+    often a `partial` of `detection_loss`; `weights`: start of the backbone, as in `make_backbone`. ValueError for unknown fields.
     """
     name: str
     config: dict = field(default_factory=dict)
     settings: dict = field(default_factory=dict)
-    assign: Assigner = atss
+    loss: DetectionLoss = detection_loss
     weights: str | Path | None = 'auto'
 
     def __post_init__(self):
@@ -52,10 +52,11 @@ class Variant:
 
 # %% ../nbs/11_study.ipynb #c012
 def variant_config(variant: Variant, train: Sequence[Frame], classes: Sequence[str]) -> DetectorConfig:
-    "The `DetectorConfig` of a variant: anchors for `train` at its size, then its other changes."
+    "The `DetectorConfig` of a variant: anchors for `train` at its size and strides, unless it brings its own `shapes`."
     changes = dict(variant.config)
-    config = detector_config(train, classes, size=changes.pop('size', None), n_shapes=changes.pop('n_shapes', 5))
-    return replace(config, **changes)
+    shapes = changes.pop('shapes', None)
+    config = detector_config(train, classes, **changes)
+    return config if shapes is None else replace(config, shapes=shapes)
 
 # %% ../nbs/11_study.ipynb #c014
 def variant_settings(variant: Variant, settings: TrainSettings, seed: int) -> TrainSettings:
@@ -77,10 +78,11 @@ def frames_digest(frames: Sequence[Frame]) -> str:
 def describe_function(f: Callable) -> str:
     "Name and source digest of a function, with the arguments of a `functools.partial`; ValueError for other callables."
     if isinstance(f, partial):
-        values = [*map(repr, f.args), *(f'{k}={v!r}' for k, v in sorted(f.keywords.items()))]
+        arguments = [('', v) for v in f.args] + [(f'{k}=', v) for k, v in sorted(f.keywords.items())]
+        values = [name + (describe_function(v) if callable(v) else repr(v)) for name, v in arguments]
         return f'{describe_function(f.func)}({", ".join(values)})'
     if not inspect.isfunction(f):
-        raise ValueError(f'{f!r}: an assigner of a study must be a function or a functools.partial of one, so that it can be told apart')
+        raise ValueError(f'{f!r}: the loss of a study, and what it is made of, must be a function or a functools.partial of one, so that it can be told apart')
     return f'{f.__module__}.{f.__qualname__} {digest(inspect.getsource(f))}'
 
 # %% ../nbs/11_study.ipynb #c029
@@ -88,7 +90,7 @@ def describe_run(variant: Variant, train: Sequence[Frame], valid: Sequence[Frame
     "Everything that the result of a run depends on, as plain values."
     settings = asdict(variant_settings(variant, settings, seed))
     settings.pop('workers')
-    run = {'config': asdict(variant_config(variant, train, classes)), 'settings': settings, 'assign': describe_function(variant.assign),
+    run = {'config': asdict(variant_config(variant, train, classes)), 'settings': settings, 'loss': describe_function(variant.loss),
            'weights': None if variant.weights is None else str(variant.weights), 'train': frames_digest(train),
            'valid': frames_digest(valid), 'rtsd_nb': __version__}
     return json.loads(json.dumps(run))  # as it will be read back: lists, no tuples
@@ -104,7 +106,7 @@ def run_variant(variant: Variant, train: Sequence[Frame], valid: Sequence[Frame]
     settings = variant_settings(variant, settings, seed)
     seed_everything(seed)
     detector = build_detector(variant_config(variant, train, classes), variant.weights, settings.trainable_blocks)
-    history = fit(detector, train, settings=settings, assign=variant.assign, progress=False)
+    history = fit(detector, train, settings=settings, loss=variant.loss, progress=False)
     scores = evaluate(predict_frames(detector, valid), valid, classes).to_json()
     steps = len(history.steps)
     return {'variant': variant.name, 'seed': seed, **{k: scores[k] for k in ('map', 'map_50', 'map_75')},

@@ -59,6 +59,21 @@ def test_train_leaves_a_complete_run(folder, tmp_path, capsys):
     assert train_command(['--data', str(folder), '--out', str(tmp_path / 'run'), '--overwrite', *SMALL]) == 0
 
 
+def test_the_parts_of_the_detector_are_chosen_by_name(folder, tmp_path, capsys):
+    rows = read_rows(folder / 'signs.csv')
+    more = [(row[0], 30, 90 + 50 * k, 20 + i, 20 + 2 * k, *row[5:]) for i, row in enumerate(rows) for k in range(2)]
+    write_rows(folder / 'signs.csv', rows + more)                   # of different sizes: two levels need different anchors
+    parts = ['--backbone', 'mobilenetv3_small_050', '--neck', 'PAN', '--strides', '8,32', '--coder', 'linear', '--assign', 'task-aligned']
+    data = ['--data', str(folder), '--out', str(tmp_path / 'run'), *SMALL]
+    with pytest.raises(SystemExit): train_command([*data, '--assign', 'nobody'])
+    assert 'task-aligned' in capsys.readouterr().err, 'the choices are told'
+    status = train_command([*data, *parts])
+    assert status == 0, capsys.readouterr().err
+    config = load_detector(tmp_path / 'run').config
+    assert (config.backbone, config.neck, config.strides, config.coder) == ('mobilenetv3_small_050', 'PAN', (8, 32), 'linear')
+    assert json.loads((tmp_path / 'run' / 'config.json').read_text())['arguments']['assign'] == 'task-aligned'
+
+
 def test_minutes_fit_the_schedule_to_the_clock(folder, tmp_path):
     options = ['--minutes', '0.1', '--batch-size', '4', '--weights', 'none', '--quiet']
     assert train_command(['--data', str(folder), '--out', str(tmp_path / 'run'), *options]) == 0

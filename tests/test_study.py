@@ -10,7 +10,7 @@ import torch
 
 from rtsd_nb.data import Frame, open_dataset
 from rtsd_nb.split import split_by_drive
-from rtsd_nb.loss import iou_thresholds
+from rtsd_nb.loss import detection_loss, iou_thresholds
 from rtsd_nb.scenes import make_scenes
 from rtsd_nb.study import (Variant, describe_function, describe_run, digest, plot_study, run_study, run_variant, study_table,
                            variant_config)
@@ -55,7 +55,7 @@ def test_one_more_seed_runs_only_that(tmp_path):
 CHANGES = {
     'config': dict(variants=(Variant('a', config={'channels': 16}), Variant('b', config={'channels': 32}))),
     'settings': dict(variants=(Variant('a', settings={'learning_rate': 1e-3}), Variant('b', config={'channels': 32}))),
-    'assigner': dict(variants=(Variant('a', assign=iou_thresholds), Variant('b', config={'channels': 32}))),
+    'loss': dict(variants=(Variant('a', loss=partial(detection_loss, assign=iou_thresholds)), Variant('b', config={'channels': 32}))),
     'weights': dict(variants=(Variant('a', weights=None), Variant('b', config={'channels': 32})))}
 
 
@@ -122,10 +122,24 @@ def test_a_damaged_row_is_named(tmp_path):
 
 def test_a_wrong_variant_stops_before_the_first_run(tmp_path):
     runner = Runner()
-    with pytest.raises(ValueError, match='must be a function'): study(runner, tmp_path, variants=(Variant('a'), Variant('b', assign=print)))
+    with pytest.raises(ValueError, match='must be a function'): study(runner, tmp_path, variants=(Variant('a'), Variant('b', loss=partial(detection_loss, assign=print))))
     with pytest.raises(ValueError, match='different names'): study(runner, tmp_path, variants=(Variant('a'), Variant('a', weights=None)))
     with pytest.raises(ValueError, match='different seeds'): study(runner, tmp_path, seeds=(1, 1))
     assert runner.calls == []
+
+
+def test_a_variant_on_several_levels_has_anchors_on_each():
+    frames = [replace(f, boxes=torch.tensor([[0., 0, 20 + 10 * i, 30]])) for i, f in enumerate(TRAIN)]
+    config = variant_config(Variant('v', config={'n_shapes': 2, 'strides': (8, 32)}), frames, ('sign',))
+    assert np.array(config.shapes).shape == (2, 2, 2) and config.max_stride == 32
+    points = (((8., 8.),), ((32., 32.),))
+    assert variant_config(Variant('v', config={'strides': (8, 32), 'n_shapes': 2, 'shapes': points}), frames, ('sign',)).shapes == points
+
+
+def test_functions_inside_a_loss_tell_runs_apart():
+    "a default `repr` of a function holds its address: two equal runs would differ from process to process"
+    a, b = (describe_function(partial(detection_loss, assign=f)) for f in (iou_thresholds, partial(iou_thresholds)))
+    assert ' at 0x' not in a + b and a != describe_function(detection_loss)
 
 
 def test_anchors_follow_the_size_of_a_variant():
