@@ -82,12 +82,12 @@ def our_way(data, settings, assign=atss, fp32=False, compiled=False):
         detector.backbone.forward = torch.compile(detector.backbone.forward)
     watch.watch(detector, run.optimizer)
     step = watch.timed('backward', train_step)  # what no other row has: backward, and the clipping of its gradients
+    loss = watch.timed('loss', partial(detection_loss, assign=watch.timed('assignment', assign)))
     update = watch.timed('average of weights', run.average.update_parameters)
 
     def way(images, targets):
-        with patch.object(training, 'autocast', nullcontext if fp32 else autocast), \
-             patch.object(training, 'detection_loss', watch.timed('loss', detection_loss)):
-            step(detector, images, targets, run.optimizer, watch.timed('assignment', assign), settings.clip_norm)
+        with patch.object(training, 'autocast', nullcontext if fp32 else autocast):
+            step(detector, images, targets, run.optimizer, loss, settings.clip_norm)
         update(detector)
         return watch.read()
     return way
