@@ -127,7 +127,7 @@ def plot(table, file):
 def compare(table, weights):
     "(our row, the best peer's row, ratio of mAP) of a start; NaN where either is missing."
     nothing = pd.Series({'name': 'none', 'map': math.nan, 'map_50': math.nan})
-    rows = table[(table.weights == weights) & table.map.notna()].sort_values('map')
+    rows = table[(table.weights == weights) & table['map'].notna()].sort_values('map')
     ours, peers = rows[rows.name == 'ours'], rows[rows.name != 'ours']
     ours, best = (part.iloc[-1] if len(part) else nothing for part in (ours, peers))
     return ours, best, ours['map'] / best['map'] if best['map'] else math.inf

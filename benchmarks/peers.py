@@ -356,15 +356,16 @@ def import_yolo():
 
 def train_yolo(name, frames, classes, size, minutes, seed, weights):
     "ultralytics' own recipe within the budget, without a horizontal flip; its weights lie on a hub, so it starts from its yaml."
-    model, images = import_yolo()(f'{name}.yaml'), [0]
-    model.add_callback('on_train_batch_end', lambda trainer: images.__setitem__(0, images[0] + trainer.batch_size))
+    model, ends, batch = import_yolo()(f'{name}.yaml'), [], 4
+    for event in ('on_train_start', 'on_train_batch_end'):
+        model.add_callback(event, lambda trainer: ends.append(time.monotonic()))
     with tempfile.TemporaryDirectory() as folder:
         # it validates once at the end, whatever it is told: one frame is enough for that
         convert({'train': frames[:-1], 'valid': frames[-1:]}, classes, Path(folder) / 'data', to='yolo')
-        model.train(data=str(Path(folder) / 'data' / 'data.yaml'), time=minutes / 60, imgsz=max(size), batch=4, seed=seed, device='cpu',
-                    fliplr=0., workers=0, val=False, plots=False, verbose=False, pretrained=False, project=folder, name='run')
+        model.train(data=str(Path(folder) / 'data' / 'data.yaml'), time=minutes / 60, imgsz=max(size), batch=batch, seed=seed,
+                    device='cpu', fliplr=0., workers=0, val=False, plots=False, verbose=False, pretrained=False, project=folder, name='run')
     start = 'random' if weights == 'random' else 'random (no hub)'
-    return Trained(partial(yolo_predict, model, size), n_parameters(model.model), images[0], minutes * 60, start)
+    return Trained(partial(yolo_predict, model, size), n_parameters(model.model), batch * (len(ends) - 1), ends[-1] - ends[0], start)
 
 
 PEERS = {'ours': train_ours, 'seed': train_seed, 'ssdlite': train_ssdlite, 'fcos': partial(train_pyramid, FCOS),
