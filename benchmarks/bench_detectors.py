@@ -26,7 +26,7 @@ import pandas as pd  # noqa: E402
 
 USUAL = ROOT.parent / 'shared' / 'data' / 'gtsdb_germany' / 'gt_categories.csv'
 NAMES = ('ours', 'seed', 'ssdlite', 'fcos', 'retinanet', 'yolo11n', 'yolo26n')
-SHOWN = ('name', 'start', 'map', 'map_50', 'ap_0-24', 'ap_24-32', 'ap_32-64', 'ap_64+', 'parameters', 'train_images_s', 'latency_ms',
+SHOWN = ('name', 'start', 'map', 'map_50', 'ap_0-24', 'ap_24-32', 'ap_32-64', 'ap_64+', 'parameters', 'train_seconds', 'train_images_s', 'latency_ms',
          'latency_ratio', 'peak_mb')
 
 
@@ -125,12 +125,12 @@ def plot(table, file):
 
 
 def compare(table, weights):
-    "(our row, the best peer's row, ratio of mAP) of a start; NaN where either is missing."
+    "(our row, the best peer's row, ratio of mAP) of a start; NaN where either is missing or the peer found nothing."
     nothing = pd.Series({'name': 'none', 'map': math.nan, 'map_50': math.nan})
     rows = table[(table.weights == weights) & table['map'].notna()].sort_values('map')
     ours, peers = rows[rows.name == 'ours'], rows[rows.name != 'ours']
     ours, best = (part.iloc[-1] if len(part) else nothing for part in (ours, peers))
-    return ours, best, ours['map'] / best['map'] if best['map'] else math.inf
+    return ours, best, ours['map'] / best['map'] if best['map'] > 0 else math.nan
 
 
 def last_line(table, weights):
