@@ -66,7 +66,7 @@ def run_one(args):
     sizes = {f'ap_{size}': ap for size, ap in zip(result.by_size['size'], result.by_size.ap)}
     return {'name': args.only, 'weights': args.weights, 'start': trained.start, 'map': result.map, 'map_50': result.map_50, **sizes,
             'parameters': trained.parameters, 'train_images': trained.images, 'train_seconds': trained.seconds,
-            'train_images_s': trained.images / trained.seconds, 'latency_ms': latency, 'peak_mb': peak}
+            'train_images_s': trained.images / max(trained.seconds, 1e-9), 'latency_ms': latency, 'peak_mb': peak}
 
 
 def asked(args, name, weights):
