@@ -1,0 +1,373 @@
+"""Detectors that a user might take instead of ours, and ours, behind one function each.
+
+`train(frames, classes, size, minutes, seed, weights) -> Trained`; `size` is the (height, width) of whole frames, `weights`
+is 'pretrained' (the best start that this machine has) or 'random'. `Trained.predict(frames)` gives boxes in frame pixels.
+"""
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import cv2
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+from torchvision.models import MobileNet_V3_Large_Weights
+from torchvision.models.detection import FCOS, RetinaNet, ssdlite320_mobilenet_v3_large
+from torchvision.ops import FeaturePyramidNetwork, nms
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+from rtsd_nb.backbone import freeze, make_backbone, n_parameters
+from rtsd_nb.boxes import Detections, box_iou
+from rtsd_nb.convert import convert
+from rtsd_nb.detector import build_detector, predict_frames
+from rtsd_nb.neck import UNeck
+from rtsd_nb.postprocess import to_frame_pixels
+from rtsd_nb.samples import FrameDataset, fit_transform, frame_size_of, make_loader, read_image, to_planes
+from rtsd_nb.training import Budget, TrainSettings, detector_config, fit, rate_factor, seed_everything
+
+CANDIDATE_SCORE = 0.01  # what scores less is dropped, as in ours
+OFFLINE_BACKBONE = 'tf_efficientnet_lite0'
+
+
+@dataclass
+class Trained:
+    "A detector after its budget; `start` says from which weights it began, `images` how many it was trained on."
+    predict: Callable
+    parameters: int
+    images: int
+    seconds: float
+    start: str
+
+
+def backbone_weights(weights):
+    "What `make_backbone` and `build_detector` call this start."
+    return 'auto' if weights == 'pretrained' else None
+
+
+def start_of(weights):
+    "How the table calls a start of our backbone."
+    return 'ImageNet (Lite0)' if weights == 'pretrained' else 'random'
+
+
+# ours
+
+
+def train_ours(frames, classes, size, minutes, seed, weights):
+    "`rtsd-train` as it comes, without validation: the averaged weights at the end count."
+    random_start = {} if weights == 'pretrained' else {'trainable_blocks': None}
+    settings = TrainSettings(minutes=minutes, seed=seed, **random_start)
+    seed_everything(seed)
+    detector = build_detector(detector_config(frames, classes, size), backbone_weights(weights))
+    start = time.monotonic()
+    history = fit(detector, frames, settings=settings, progress=False)
+    seconds = time.monotonic() - start
+    return Trained(partial(predict_frames, detector), n_parameters(detector), len(history.steps) * settings.batch_size,
+                   seconds, start_of(weights))
+
+
+# the loop that the peers share
+
+
+def train_for(minutes, loader, optimizer, loss_of, factor):
+    """Steps of `loss_of(images, targets)` until the budget ends: (images seen, seconds).
+
+    `factor(progress, epoch)`: learning rate as a share of the optimiser's own.
+    """
+    full_rates, budget, images_seen = [g['lr'] for g in optimizer.param_groups], Budget(0, minutes), 0
+    parameters = [p for g in optimizer.param_groups for p in g['params']]
+    for epoch in count():
+        loader.dataset.set_epoch(epoch)
+        for images, targets in loader:
+            progress = budget.progress(0)
+            if progress >= 1:
+                return images_seen, time.monotonic() - budget.start
+            for group, rate in zip(optimizer.param_groups, full_rates):
+                group['lr'] = rate * factor(progress, epoch)
+            optimizer.zero_grad(set_to_none=True)
+            loss_of(images, targets).backward()
+            nn.utils.clip_grad_norm_(parameters, 10.)
+            optimizer.step()
+            images_seen += len(images)
+
+
+def trainable(model):
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+# torchvision
+
+
+def torchvision_loss(model, first_label, images, targets):
+    "The sum of the model's own losses; `first_label` is 1 where class 0 is the background."
+    answers = [{'boxes': t.boxes, 'labels': t.labels + first_label} for t in targets]
+    return sum(model(list(images.float() / 255), answers).values())
+
+
+@torch.inference_mode()
+def torchvision_predict(model, first_label, size, frames):
+    "Detections of whole frames, one at a time."
+    model.eval()
+    found = []
+    for image, target in FrameDataset(frames, fit_transform(size)):
+        answer = model([image.float() / 255])[0]
+        detections = Detections(answer['boxes'], answer['scores'], answer['labels'] - first_label)
+        found.append(to_frame_pixels(detections, target.scale, target.frame_size))
+    return found
+
+
+def train_torchvision(model, frames, size, minutes, seed, start, first_label=0, batch=2, rate=5e-4):
+    "AdamW, warm-up and cosine over the budget, whole frames without crops and without a horizontal flip."
+    loader = make_loader(FrameDataset(frames, fit_transform(size), seed=seed), batch, shuffle=True, seed=seed)
+    optimizer = torch.optim.AdamW(trainable(model), lr=rate, weight_decay=0.02)
+    model.train()
+    images, seconds = train_for(minutes, loader, optimizer, partial(torchvision_loss, model, first_label),
+                                lambda progress, _: rate_factor(progress))
+    return Trained(partial(torchvision_predict, model, first_label, size), n_parameters(model), images, seconds, start)
+
+
+class PyramidBackbone(nn.Module):
+    "Our backbone's maps of strides 8, 16 and 32 in torchvision's feature pyramid, with its levels 6 and 7."
+    def __init__(self, weights, out_channels=256):
+        super().__init__()
+        self.body, self.out_channels = make_backbone(OFFLINE_BACKBONE, backbone_weights(weights)), out_channels
+        self.taps = [i for i, stride in enumerate(self.body.strides) if stride >= 8]
+        extra = LastLevelP6P7(out_channels, out_channels)
+        self.pyramid = FeaturePyramidNetwork([self.body.channels[i] for i in self.taps], out_channels, extra)
+
+    def forward(self, images):
+        maps = self.body(images)
+        return self.pyramid({str(i): maps[i] for i in self.taps})
+
+
+def train_pyramid(network, frames, classes, size, minutes, seed, weights):
+    "torchvision's `network` (FCOS or RetinaNet) on our backbone at the frames' own size."
+    seed_everything(seed)
+    backbone = PyramidBackbone(weights)
+    model = network(backbone, len(classes), min_size=min(size), max_size=max(size), score_thresh=CANDIDATE_SCORE,
+                    detections_per_img=300, image_mean=backbone.body.mean, image_std=backbone.body.std)
+    return train_torchvision(model, frames, size, minutes, seed, start_of(weights))
+
+
+def retinanet(backbone, n_classes, **kwargs):
+    "RetinaNet with the anchors of torchvision's own builder: three sizes a level, from 32 px on."
+    from torchvision.models.detection.retinanet import _default_anchorgen
+    return RetinaNet(backbone, n_classes, anchor_generator=_default_anchorgen(), **kwargs)
+
+
+def mobilenet_weights(weights):
+    "(weights for the builder, start): ImageNet's where asked for and within reach, else random."
+    if weights == 'random':
+        return None, 'random'
+    imagenet = MobileNet_V3_Large_Weights.IMAGENET1K_V1
+    try:
+        imagenet.get_state_dict(progress=False)
+    except OSError:
+        return None, 'random (no hub)'
+    return imagenet, 'ImageNet'
+
+
+def train_ssdlite(frames, classes, size, minutes, seed, weights):
+    "torchvision's SSDlite320 MobileNetV3; it squashes each frame to 320x320 itself."
+    seed_everything(seed)
+    known, start = mobilenet_weights(weights)
+    model = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=known, num_classes=len(classes) + 1,
+                                          score_thresh=CANDIDATE_SCORE, detections_per_img=300)
+    return train_torchvision(model, frames, size, minutes, seed, start, first_label=1, batch=8, rate=1e-3)
+
+
+# the design of the notebook that the course grew from, with its defects (their numbers are the course's)
+
+SIDE, STRIDE, KINDS = 640, 16, 9
+
+
+class SquashedFrames(Dataset):
+    "Whole frames squashed to 640x640 (defect 9), with nothing augmented (35): (image uint8, boxes, labels)."
+    def __init__(self, frames):
+        self.frames, self.epoch = frames, 0
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def __len__(self):
+        return len(self.frames)
+
+    def __getitem__(self, i):
+        frame = self.frames[i]
+        image = cv2.resize(read_image(frame.path), (SIDE, SIDE))
+        return to_planes(image), (frame.boxes * squash_factors(frame), frame.labels)
+
+
+def squash_factors(frame):
+    "By what x1, y1, x2, y2 are multiplied."
+    height, width = frame_size_of(frame)
+    return torch.tensor([SIDE / width, SIDE / height] * 2)
+
+
+def corner_anchors():
+    "Sizes 32, 64, 128 in three ratios on the corners of the cells (defects 4 and 5), centre and size: (A, 4)."
+    kinds = torch.tensor([(s / r ** .5, s * r ** .5) for r in (.5, 1., 2.) for s in (32., 64., 128.)])
+    y, x = torch.meshgrid(*[STRIDE * torch.arange(SIDE // STRIDE)] * 2, indexing='ij')
+    centres = torch.stack([x, y], -1).reshape(-1, 1, 2).expand(-1, KINDS, 2)
+    return torch.cat([centres, kinds.expand(len(centres), -1, -1)], -1).reshape(-1, 4)
+
+
+def corners(boxes):
+    "Centre and size -> xyxy."
+    return torch.cat([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)
+
+
+def branch(channels, n_out):
+    "Two convolutions and the output's; no prior bias (defect 23)."
+    steps = [layer for _ in range(2) for layer in (nn.Conv2d(channels, channels, 3, padding=1), nn.SiLU())]
+    return nn.Sequential(*steps, nn.Conv2d(channels, n_out, 1))
+
+
+class SeedDetector(nn.Module):
+    """A U-shaped neck up to stride 16, 40 channels, nine anchors a cell; the last two blocks of the backbone learn.
+
+    The notebook's EfficientNet-B7 is replaced by our offline backbone: its weights are out of reach without a hub.
+    """
+    def __init__(self, n_classes, weights):
+        super().__init__()
+        self.backbone = make_backbone(OFFLINE_BACKBONE, backbone_weights(weights))
+        if weights == 'pretrained':
+            freeze(self.backbone, 2).trainable_blocks = None  # no gradients, but BatchNorm goes on drifting (defect 12)
+        self.neck = UNeck(self.backbone.channels, self.backbone.strides, channels=40, strides=(STRIDE,))
+        self.what, self.where = branch(40, KINDS * n_classes), branch(40, KINDS * 5)
+        self.n_classes, self.anchors = n_classes, corner_anchors()
+
+    def forward(self, images):
+        "Offsets (B, A, 4), objectness (B, A) and class logits (B, A, C)."
+        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (self.backbone.mean, self.backbone.std))
+        features, = self.neck(self.backbone((images.float() / 255 - mean) / std))
+        where, what = (b(features).permute(0, 2, 3, 1) for b in (self.where, self.what))
+        where = where.reshape(len(images), -1, 5)
+        return where[..., :4], where[..., 4], what.reshape(len(images), -1, self.n_classes)
+
+
+def seed_targets(anchors, boxes, labels, n_classes):
+    "Offsets (A, 4) behind a clamped logit (defects 1 and 3), objectness (A,) with -1 for 'do not ask', classes (A, C)."
+    offsets, objectness, classes = torch.zeros(len(anchors), 4), torch.zeros(len(anchors)), torch.zeros(len(anchors), n_classes)
+    if not len(boxes):
+        return offsets, objectness, classes
+    iou = box_iou(corners(anchors), boxes)
+    best, sign = iou.max(1)
+    objectness[(best >= 0.4) & (best < 0.5)] = -1
+    positive = best >= 0.5
+    for i in range(len(boxes)):  # a sign without an anchor takes the nearest, whoever had it (defect 6)
+        if not (positive & (sign == i)).any():
+            nearest = iou[:, i].argmax()
+            positive[nearest], sign[nearest] = True, i
+    centres, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    shift = (centres[sign] - anchors[:, :2]) / anchors[:, 2:]
+    offsets[positive] = torch.cat([shift.logit(1e-6), (sizes[sign] / anchors[:, 2:]).log()], 1)[positive]
+    objectness[positive] = 1
+    classes[positive, labels[sign[positive]]] = 1
+    return offsets, objectness, classes
+
+
+def seed_loss(model, images, targets):
+    "Plain means of Smooth L1 and BCE with equal weights (defect 23)."
+    offsets, objectness, logits = model(images)
+    wanted = [torch.stack(t) for t in zip(*[seed_targets(model.anchors, *t, model.n_classes) for t in targets])]
+    asked, positive = wanted[1] != -1, wanted[1] == 1
+    loss = F.binary_cross_entropy_with_logits(objectness[asked], wanted[1][asked])
+    if positive.any():
+        loss = loss + F.smooth_l1_loss(offsets[positive], wanted[0][positive])
+        loss = loss + F.binary_cross_entropy_with_logits(logits[positive], wanted[2][positive])
+    return loss
+
+
+def seed_suppress(boxes, scores):
+    "For each class the best 8 above 0.1 (defects 16 and 26), then NMS on boxes shifted and doubled (15), as `Detections`."
+    parts = [Detections.empty()]
+    for label, own in enumerate(scores.T):
+        best = own.topk(8).indices
+        best = best[own[best] > 0.1]
+        size = boxes[best, 2:] - boxes[best, :2]
+        kept = best[nms(torch.cat([boxes[best, :2] - size, boxes[best, :2] + size], 1), own[best], 0.5)]
+        parts.append(Detections(boxes[kept], own[kept], torch.full((len(kept),), label)))
+    return Detections(*(torch.cat([getattr(p, name) for p in parts]) for name in ('boxes', 'scores', 'labels')))
+
+
+@torch.inference_mode()
+def seed_predict(model, frames):
+    "Trained by BCE, read by softmax (defect 13); brought to frame pixels (against 18), or every score would be zero."
+    model.eval()
+    found = []
+    for frame, (image, _) in zip(frames, SquashedFrames(frames)):
+        offsets, objectness, logits = (x[0] for x in model(image[None]))
+        centres = model.anchors[:, :2] + offsets[:, :2].sigmoid() * model.anchors[:, 2:]
+        boxes = corners(torch.cat([centres, offsets[:, 2:].exp() * model.anchors[:, 2:]], 1))
+        detections = seed_suppress(boxes, objectness.sigmoid()[:, None] * logits.softmax(1))
+        found.append(Detections(detections.boxes / squash_factors(frame), detections.scores, detections.labels))
+    return found
+
+
+def collate_squashed(batch):
+    images, targets = zip(*batch)
+    return torch.stack(images), targets
+
+
+def seed_factor(progress, epoch):
+    "A cosine of ten epochs that climbs again afterwards (defect 24)."
+    return 0.05 + 0.95 * (1 + math.cos(math.pi * epoch / 10)) / 2
+
+
+def train_seed(frames, classes, size, minutes, seed, weights):
+    "The notebook's design: Adam, 1e-3, two frames a step."
+    seed_everything(seed)
+    model = SeedDetector(len(classes), weights)
+    loader = torch.utils.data.DataLoader(SquashedFrames(frames), 2, shuffle=True, collate_fn=collate_squashed)
+    optimizer = torch.optim.Adam(trainable(model), lr=1e-3)
+    images, seconds = train_for(minutes, loader, optimizer, partial(seed_loss, model), seed_factor)
+    return Trained(partial(seed_predict, model), n_parameters(model), images, seconds, start_of(weights))
+
+
+# ultralytics (AGPL-3.0: an optional extra of this benchmark, imported nowhere else)
+
+
+def yolo_predict(model, size, frames):
+    "One frame at a time, the longest side as long as in training."
+    found = []
+    for frame in frames:
+        boxes = model.predict(str(frame.path), imgsz=max(size), conf=CANDIDATE_SCORE, max_det=300, device='cpu', verbose=False)[0].boxes
+        found.append(Detections(boxes.xyxy.float(), boxes.conf.float(), boxes.cls.long()))
+    return found
+
+
+def import_yolo():
+    "(YOLO, its settings untouched in a folder of its own); it uses as many threads as we do."
+    os.environ.setdefault('YOLO_CONFIG_DIR', tempfile.gettempdir())
+    threads = torch.get_num_threads()
+    from ultralytics import YOLO
+    from ultralytics.utils import torch_utils
+    torch_utils.NUM_THREADS = threads  # otherwise its select_device chooses
+    torch.set_num_threads(threads)
+    return YOLO
+
+
+def train_yolo(name, frames, classes, size, minutes, seed, weights):
+    "ultralytics' own recipe within the budget, without a horizontal flip; its weights lie on a hub, so it starts from its yaml."
+    model, ends, batch = import_yolo()(f'{name}.yaml'), [], 4
+    for event in ('on_train_start', 'on_train_batch_end'):
+        model.add_callback(event, lambda trainer: ends.append(time.monotonic()))
+    with tempfile.TemporaryDirectory() as folder:
+        # it validates once at the end, whatever it is told: one frame is enough for that
+        convert({'train': frames[:-1], 'valid': frames[-1:]}, classes, Path(folder) / 'data', to='yolo')
+        model.train(data=str(Path(folder) / 'data' / 'data.yaml'), time=minutes / 60, imgsz=max(size), batch=batch, seed=seed,
+                    device='cpu', fliplr=0., patience=0, workers=0, val=False, plots=False, verbose=False, pretrained=False, project=folder, name='run')
+    start = 'random' if weights == 'random' else 'random (no hub)'
+    return Trained(partial(yolo_predict, model, size), n_parameters(model.model), batch * (len(ends) - 1), ends[-1] - ends[0], start)
+
+
+PEERS = {'ours': train_ours, 'seed': train_seed, 'ssdlite': train_ssdlite, 'fcos': partial(train_pyramid, FCOS),
+         'retinanet': partial(train_pyramid, retinanet), 'yolo11n': partial(train_yolo, 'yolo11n'),
+         'yolo26n': partial(train_yolo, 'yolo26n')}
