@@ -26,8 +26,8 @@ import pandas as pd  # noqa: E402
 
 USUAL = ROOT.parent / 'shared' / 'data' / 'gtsdb_germany' / 'gt_categories.csv'
 NAMES = ('ours', 'seed', 'ssdlite', 'fcos', 'retinanet', 'yolo11n', 'yolo26n')
-SHOWN = ('name', 'start', 'map', 'map_50', 'ap_0-24', 'ap_24-32', 'ap_32-64', 'ap_64+', 'parameters', 'train_seconds', 'train_images_s', 'latency_ms',
-         'latency_ratio', 'peak_mb')
+SHOWN = ('name', 'start', 'map', 'map_50', 'ap_0-24', 'ap_24-32', 'ap_32-64', 'ap_64+', 'parameters',
+         'train_seconds', 'train_images_s', 'latency_ms', 'latency_ratio', 'peak_mb')
 
 
 def read_parts(data, seed):

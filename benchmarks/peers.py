@@ -363,7 +363,8 @@ def train_yolo(name, frames, classes, size, minutes, seed, weights):
         # it validates once at the end, whatever it is told: one frame is enough for that
         convert({'train': frames[:-1], 'valid': frames[-1:]}, classes, Path(folder) / 'data', to='yolo')
         model.train(data=str(Path(folder) / 'data' / 'data.yaml'), time=minutes / 60, imgsz=max(size), batch=batch, seed=seed,
-                    device='cpu', fliplr=0., patience=0, workers=0, val=False, plots=False, verbose=False, pretrained=False, project=folder, name='run')
+                    device='cpu', fliplr=0., patience=0, workers=0, val=False, plots=False, verbose=False, pretrained=False,
+                    project=folder, name='run')
     start = 'random' if weights == 'random' else 'random (no hub)'
     return Trained(partial(yolo_predict, model, size), n_parameters(model.model), batch * (len(ends) - 1), ends[-1] - ends[0], start)
 
