@@ -5,7 +5,7 @@
 `ours` is `rtsd_nb.training.train_step` itself, with the default detector, assigner and settings on the embedded drives.
 `ours in fp32` takes the same batches without autocast and in the contiguous format; `ours, assigned by a loop` compares each
 anchor with each sign in Python (`assign_by_iou_naive`). `notebook` is our own short imitation of that notebook's step, see
-`notebook_step.py`: two whole frames at 640x640 in float32, EfficientNet B0 (the notebook's is B7: --notebook-backbone).
+`notebook_design.py`: two whole frames at 640x640 in float32, EfficientNet B0 (the notebook's is B7: --notebook-backbone).
 
 A row's time is its own: what stands in another row is not in it. All ways take turns, round after round, after a round that
 warms up; times are medians of the wall clock. assign_loss_share and speedup_over_fp32 are about the step without its input.
@@ -28,7 +28,7 @@ import torch  # noqa: E402
 from torch.utils.data import DataLoader, RandomSampler  # noqa: E402
 
 from bench_input import A, NotebookPath, stack  # noqa: E402  (after torch, which reads the number of threads)
-from notebook_step import SIDE, NotebookNet, notebook_anchors, notebook_loss, notebook_targets  # noqa: E402
+from notebook_design import SIDE, SeedDetector, seed_loss, seed_targets  # noqa: E402
 from rtsd_nb import training  # noqa: E402
 from rtsd_nb.assignment import assign_by_iou_naive  # noqa: E402
 from rtsd_nb.data import open_dataset  # noqa: E402
@@ -101,16 +101,15 @@ def by_loop(outputs, target):
 def notebook_way(data, seed, backbone):
     "A function of a batch that does the notebook's step and gives {row: ms}."
     seed_everything(seed)
-    net, watch = NotebookNet(backbone, len(data.classes)).train(), Stopwatch()
+    net, watch = SeedDetector(len(data.classes), backbone, weights=None).train(), Stopwatch()
     optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-3)
     watch.watch(net, optimizer)
-    anchors = notebook_anchors()
-    assign, frame_loss = watch.timed('assignment', notebook_targets), watch.timed('loss', notebook_loss)
+    assign, batch_loss = watch.timed('assignment', seed_targets), watch.timed('loss', seed_loss)
 
     def step(images, targets):
         answers = net(images)
-        wanted = [assign(anchors, t['boxes'].reshape(-1, 4), t['labels'], len(data.classes)) for t in targets]
-        loss = sum(frame_loss([part[i] for part in answers], w) for i, w in enumerate(wanted)) / len(wanted)
+        wanted = [assign(net.anchors, t['boxes'].reshape(-1, 4), t['labels'], net.n_classes) for t in targets]
+        loss = batch_loss(answers, wanted)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -16,18 +16,17 @@ from pathlib import Path
 import cv2
 import torch
 from torch import nn
-from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision.models import MobileNet_V3_Large_Weights
 from torchvision.models.detection import FCOS, RetinaNet, ssdlite320_mobilenet_v3_large
 from torchvision.ops import FeaturePyramidNetwork, nms
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from rtsd_nb.backbone import freeze, make_backbone, n_parameters
-from rtsd_nb.boxes import Detections, box_iou
+from notebook_design import SIDE, SeedDetector, corners, seed_loss, seed_targets
+from rtsd_nb.backbone import make_backbone, n_parameters
+from rtsd_nb.boxes import Detections
 from rtsd_nb.convert import convert
 from rtsd_nb.detector import build_detector, predict_frames
-from rtsd_nb.neck import UNeck
 from rtsd_nb.postprocess import to_frame_pixels
 from rtsd_nb.samples import FrameDataset, fit_transform, frame_size_of, make_loader, read_image, to_planes
 from rtsd_nb.training import Budget, TrainSettings, detector_config, fit, rate_factor, seed_everything
@@ -182,10 +181,7 @@ def train_ssdlite(frames, classes, size, minutes, seed, weights):
     return train_torchvision(model, frames, size, minutes, seed, start, first_label=1, batch=8, rate=1e-3)
 
 
-# the design of the notebook that the course grew from, with its defects (their numbers are the course's)
-
-SIDE, STRIDE, KINDS = 640, 16, 9
-
+# the notebook that the course grew from: what bench_step.py does not need of its design (see notebook_design.py)
 
 class SquashedFrames(Dataset):
     "Whole frames squashed to 640x640 (defect 9), with nothing augmented (35): (image uint8, boxes, labels)."
@@ -210,81 +206,6 @@ def squash_factors(frame):
     return torch.tensor([SIDE / width, SIDE / height] * 2)
 
 
-def corner_anchors():
-    "Sizes 32, 64, 128 in three ratios on the corners of the cells (defects 4 and 5), centre and size: (A, 4)."
-    kinds = torch.tensor([(s / r ** .5, s * r ** .5) for r in (.5, 1., 2.) for s in (32., 64., 128.)])
-    y, x = torch.meshgrid(*[STRIDE * torch.arange(SIDE // STRIDE)] * 2, indexing='ij')
-    centres = torch.stack([x, y], -1).reshape(-1, 1, 2).expand(-1, KINDS, 2)
-    return torch.cat([centres, kinds.expand(len(centres), -1, -1)], -1).reshape(-1, 4)
-
-
-def corners(boxes):
-    "Centre and size -> xyxy."
-    return torch.cat([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)
-
-
-def branch(channels, n_out):
-    "Two convolutions and the output's; no prior bias (defect 23)."
-    steps = [layer for _ in range(2) for layer in (nn.Conv2d(channels, channels, 3, padding=1), nn.SiLU())]
-    return nn.Sequential(*steps, nn.Conv2d(channels, n_out, 1))
-
-
-class SeedDetector(nn.Module):
-    """A U-shaped neck up to stride 16, 40 channels, nine anchors a cell; the last two blocks of the backbone learn.
-
-    The notebook's EfficientNet-B7 is replaced by our offline backbone: its weights are out of reach without a hub.
-    """
-    def __init__(self, n_classes, weights):
-        super().__init__()
-        self.backbone = make_backbone(OFFLINE_BACKBONE, backbone_weights(weights))
-        if weights == 'pretrained':
-            freeze(self.backbone, 2).trainable_blocks = None  # no gradients, but BatchNorm goes on drifting (defect 12)
-        self.neck = UNeck(self.backbone.channels, self.backbone.strides, channels=40, strides=(STRIDE,))
-        self.what, self.where = branch(40, KINDS * n_classes), branch(40, KINDS * 5)
-        self.n_classes, self.anchors = n_classes, corner_anchors()
-
-    def forward(self, images):
-        "Offsets (B, A, 4), objectness (B, A) and class logits (B, A, C)."
-        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (self.backbone.mean, self.backbone.std))
-        features, = self.neck(self.backbone((images.float() / 255 - mean) / std))
-        where, what = (b(features).permute(0, 2, 3, 1) for b in (self.where, self.what))
-        where = where.reshape(len(images), -1, 5)
-        return where[..., :4], where[..., 4], what.reshape(len(images), -1, self.n_classes)
-
-
-def seed_targets(anchors, boxes, labels, n_classes):
-    "Offsets (A, 4) behind a clamped logit (defects 1 and 3), objectness (A,) with -1 for 'do not ask', classes (A, C)."
-    offsets, objectness, classes = torch.zeros(len(anchors), 4), torch.zeros(len(anchors)), torch.zeros(len(anchors), n_classes)
-    if not len(boxes):
-        return offsets, objectness, classes
-    iou = box_iou(corners(anchors), boxes)
-    best, sign = iou.max(1)
-    objectness[(best >= 0.4) & (best < 0.5)] = -1
-    positive = best >= 0.5
-    for i in range(len(boxes)):  # a sign without an anchor takes the nearest, whoever had it (defect 6)
-        if not (positive & (sign == i)).any():
-            nearest = iou[:, i].argmax()
-            positive[nearest], sign[nearest] = True, i
-    centres, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-    shift = (centres[sign] - anchors[:, :2]) / anchors[:, 2:]
-    offsets[positive] = torch.cat([shift.logit(1e-6), (sizes[sign] / anchors[:, 2:]).log()], 1)[positive]
-    objectness[positive] = 1
-    classes[positive, labels[sign[positive]]] = 1
-    return offsets, objectness, classes
-
-
-def seed_loss(model, images, targets):
-    "Plain means of Smooth L1 and BCE with equal weights (defect 23)."
-    offsets, objectness, logits = model(images)
-    wanted = [torch.stack(t) for t in zip(*[seed_targets(model.anchors, *t, model.n_classes) for t in targets])]
-    asked, positive = wanted[1] != -1, wanted[1] == 1
-    loss = F.binary_cross_entropy_with_logits(objectness[asked], wanted[1][asked])
-    if positive.any():
-        loss = loss + F.smooth_l1_loss(offsets[positive], wanted[0][positive])
-        loss = loss + F.binary_cross_entropy_with_logits(logits[positive], wanted[2][positive])
-    return loss
-
-
 def seed_suppress(boxes, scores):
     "For each class the best 8 above 0.1 (defects 16 and 26), then NMS on boxes shifted and doubled (15), as `Detections`."
     parts = [Detections.empty()]
@@ -303,12 +224,23 @@ def seed_predict(model, frames):
     model.eval()
     found = []
     for frame, (image, _) in zip(frames, SquashedFrames(frames)):
-        offsets, objectness, logits = (x[0] for x in model(image[None]))
+        offsets, objectness, logits = (x[0] for x in model(normalised(model, image[None])))
         centres = model.anchors[:, :2] + offsets[:, :2].sigmoid() * model.anchors[:, 2:]
         boxes = corners(torch.cat([centres, offsets[:, 2:].exp() * model.anchors[:, 2:]], 1))
         detections = seed_suppress(boxes, objectness.sigmoid()[:, None] * logits.softmax(1))
         found.append(Detections(detections.boxes / squash_factors(frame), detections.scores, detections.labels))
     return found
+
+
+def normalised(model, images):
+    "uint8 images as the backbone was trained to see them."
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (model.backbone.mean, model.backbone.std))
+    return (images.float() / 255 - mean) / std
+
+
+def seed_batch_loss(model, images, targets):
+    "The notebook's loss of a batch."
+    return seed_loss(model(normalised(model, images)), [seed_targets(model.anchors, *t, model.n_classes) for t in targets])
 
 
 def collate_squashed(batch):
@@ -322,12 +254,13 @@ def seed_factor(progress, epoch):
 
 
 def train_seed(frames, classes, size, minutes, seed, weights):
-    "The notebook's design: Adam, 1e-3, two frames a step."
+    "The notebook's design on our offline backbone (its EfficientNet-B7 is out of reach without a hub): Adam, 1e-3, two frames a step."
     seed_everything(seed)
-    model = SeedDetector(len(classes), weights)
+    trainable_blocks = 2 if weights == 'pretrained' else None
+    model = SeedDetector(len(classes), OFFLINE_BACKBONE, backbone_weights(weights), trainable_blocks)
     loader = torch.utils.data.DataLoader(SquashedFrames(frames), 2, shuffle=True, collate_fn=collate_squashed)
     optimizer = torch.optim.Adam(trainable(model), lr=1e-3)
-    images, seconds = train_for(minutes, loader, optimizer, partial(seed_loss, model), seed_factor)
+    images, seconds = train_for(minutes, loader, optimizer, partial(seed_batch_loss, model), seed_factor)
     return Trained(partial(seed_predict, model), n_parameters(model), images, seconds, start_of(weights))
 
 
