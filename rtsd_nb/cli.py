@@ -97,7 +97,7 @@ def parse_strides(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parse_list(text))
 
 def detector_arguments(p: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    "What the detector is made of; each is None where it was not given."
+    "What the detector is made of (None where it was not given), and how its anchors are matched with signs."
     p.add_argument('--backbone', help=f'name in torchvision or timm (default: {DetectorConfig.backbone})')
     p.add_argument('--neck', choices=NECKS, help=f'(default: {DetectorConfig.neck})')
     p.add_argument('--strides', type=parse_strides, help='of the levels that predict, like 8 or 8,16 (default: 8)')
