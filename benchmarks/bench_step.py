@@ -3,8 +3,8 @@
     python benchmarks/bench_step.py [--rounds 9] [--batch-size 8] [--crop 256x256] [--threads N] [--seed 0] [--compile]
 
 `ours` is `rtsd_nb.training.train_step` itself, with the default detector, assigner and settings on the embedded drives.
-`ours in fp32` takes the same batches without autocast and in the contiguous format; `ours, assigned by a loop` compares each
-anchor with each sign in Python (`assign_by_iou_naive`). `notebook` is our own short imitation of that notebook's step, see
+`ours in fp32` takes the same batches without autocast and in the contiguous format, `ours, all in bf16` does not except the
+depthwise convolutions; `ours, assigned by a loop` compares each anchor with each sign in Python (`assign_by_iou_naive`). `notebook` is our own short imitation of that notebook's step, see
 `notebook_design.py`: two whole frames at 640x640 in float32, EfficientNet B0 (the notebook's is B7: --notebook-backbone).
 
 A row's time is its own: what stands in another row is not in it. All ways take turns, round after round, after a round that
@@ -14,7 +14,6 @@ import argparse
 import sys
 import time
 from collections import Counter
-from contextlib import nullcontext
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -29,10 +28,10 @@ from torch.utils.data import DataLoader, RandomSampler  # noqa: E402
 
 from bench_input import A, NotebookPath, stack  # noqa: E402  (after torch, which reads the number of threads)
 from notebook_design import SIDE, SeedDetector, seed_loss, seed_targets  # noqa: E402
-from rtsd_nb import training  # noqa: E402
+import rtsd_nb.detector  # noqa: E402
 from rtsd_nb.assignment import assign_by_iou_naive  # noqa: E402
 from rtsd_nb.data import open_dataset  # noqa: E402
-from rtsd_nb.detector import autocast, autocast_dtype, build_detector  # noqa: E402
+from rtsd_nb.detector import autocast_dtype, build_detector, depthwise_in_float32  # noqa: E402
 from rtsd_nb.loss import atss, detection_loss  # noqa: E402
 from rtsd_nb.scenes import make_scenes  # noqa: E402
 from rtsd_nb.training import TrainSettings, detector_config, seed_everything, start_run, train_loader, train_step  # noqa: E402
@@ -70,10 +69,11 @@ class Stopwatch:
         return ms
 
 
-def our_way(data, settings, assign=atss, fp32=False, compiled=False):
+def our_way(data, settings, assign=atss, fp32=False, compiled=False, depthwise=depthwise_in_float32):
     "A function of a batch that does our step and gives {row: ms}."
     seed_everything(settings.seed)
-    detector = build_detector(detector_config(data.frames, data.classes), trainable_blocks=settings.trainable_blocks).train()
+    with patch.object(rtsd_nb.detector, 'depthwise_in_float32', depthwise):
+        detector = build_detector(detector_config(data.frames, data.classes), trainable_blocks=settings.trainable_blocks).train()
     run, watch = start_run(detector, settings, 1), Stopwatch()
     if fp32:
         detector.to(memory_format=torch.contiguous_format)
@@ -86,8 +86,7 @@ def our_way(data, settings, assign=atss, fp32=False, compiled=False):
     update = watch.timed('average of weights', run.average.update_parameters)
 
     def way(images, targets):
-        with patch.object(training, 'autocast', nullcontext if fp32 else autocast):
-            step(detector, images, targets, run.optimizer, loss, settings.clip_norm)
+        step(detector, images, targets, run.optimizer, loss, settings.clip_norm, torch.float32 if fp32 else None)
         update(detector)
         return watch.read()
     return way
@@ -185,6 +184,7 @@ def main():
     order = RandomSampler(data.frames, generator=torch.Generator().manual_seed(args.seed))
     notebook_batch = endless(DataLoader(whole, 2, sampler=order, collate_fn=stack))
     ours = {'ours': our_way(data, settings), 'ours in fp32': our_way(data, settings, fp32=True),
+            'ours, all in bf16': our_way(data, settings, depthwise=lambda detector: None),
             'ours, assigned by a loop': our_way(data, settings, assign=by_loop)}
     compiled = compiled_way(data, settings, our_batch()) if args.compile else None
     if compiled:

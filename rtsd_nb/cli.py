@@ -7,9 +7,9 @@ __all__ = ['NECKS', 'ASSIGNERS', 'parse_size', 'parse_list', 'positive', 'train_
            'reading_arguments', 'split_arguments', 'sign_argument', 'common_arguments', 'eval_parser', 'predict_parser',
            'data_parser', 'verb_arguments', 'print_summary', 'read_data', 'split_of', 'print_split', 'write_json',
            'save_figure', 'make_run_folder', 'describe', 'prediction_pictures', 'write_evaluation', 'check_data',
-           'report_data', 'split_data', 'convert_data', 'data_verb', 'settings_from', 'random_start', 'run_writer',
-           'config_from', 'train', 'finish', 'evaluate_run', 'predict', 'write_pictures', 'run_command', 'data_command',
-           'train_command', 'eval_command', 'predict_command']
+           'report_data', 'split_data', 'convert_data', 'data_verb', 'settings_from', 'random_start', 'with_precision',
+           'run_writer', 'config_from', 'train', 'finish', 'evaluate_run', 'predict', 'write_pictures', 'run_command',
+           'data_command', 'train_command', 'eval_command', 'predict_command']
 
 # %% ../nbs/b_cli.ipynb #c003
 import argparse
@@ -35,13 +35,13 @@ from .report import write_report
 from .samples import read_image
 from .split import (k_folds, leak_sentence, leak_table, official_split, one_sided_classes, read_split, split_by_drive, split_report, write_folds,
                            write_split)
-from .detector import DetectorConfig, build_detector, load_detector, predict_frames, save_detector
+from .detector import Detector, DetectorConfig, build_detector, load_detector, predict_frames, save_detector
 from .head import CODERS
 from .inference import detections_table, draw_detections, find_images, readable_frames, relabel
 from .loss import atss, detection_loss, iou_thresholds, task_aligned
 from .metrics import Evaluation, evaluate, plot_truth_and_predictions
 from .scenes import make_scenes
-from .training import Run, TrainSettings, detector_config, fit, plot_curves, seed_everything
+from .training import PRECISIONS, Run, TrainSettings, detector_config, fit, plot_curves, seed_everything, time_precisions
 
 # %% ../nbs/b_cli.ipynb #c008
 def parse_size(text: str) -> tuple[int, int]:
@@ -83,6 +83,9 @@ def train_parser() -> argparse.ArgumentParser:
     p.add_argument('--batch-size', type=positive(int), help='crops a step')
     detector_arguments(p)
     p.add_argument('--workers', type=int, default=0, help='processes that read frames (default: %(default)s)')
+    p.add_argument('--precision', choices=('measured', *PRECISIONS), help="of the network: what is faster here, measured at the start (default "
+                   "with --minutes), what the machine computes natively (default otherwise, so that a run can be repeated), or one of the two")
+    p.add_argument('--compile', action='store_true', help='with torch.compile: slow to start; on a CPU it needs a C++ compiler')
     p.add_argument('--seed', type=int, default=0, help='of everything random in training (default: %(default)s)')
     return common_arguments(reading_arguments(p, classes=True))
 
@@ -330,13 +333,23 @@ def data_verb(args: argparse.Namespace) -> int | None:
 # %% ../nbs/b_cli.ipynb #c030
 def settings_from(args: argparse.Namespace) -> TrainSettings:
     "`TrainSettings` with what was given on the command line."
-    given = {'epochs': args.epochs, 'minutes': args.minutes, 'batch_size': args.batch_size, 'workers': args.workers, 'seed': args.seed}
+    given = {name: getattr(args, name) for name in ('epochs', 'minutes', 'batch_size', 'workers', 'compile', 'seed')}
     settings = TrainSettings(**{k: v for k, v in given.items() if v is not None})
     return replace(settings, trainable_blocks=None) if random_start(args) else settings
 
 def random_start(args: argparse.Namespace) -> bool:
     "Was a backbone without pretrained weights asked for?"
     return args.weights.lower() == 'none'
+
+def with_precision(args: argparse.Namespace, detector: Detector, settings: TrainSettings) -> TrainSettings:
+    "`settings` with the precision that was asked for; measures the fastest for `detector` where that is wanted, and says so."
+    precision = args.precision or ('native' if args.minutes is None else 'measured')
+    if precision == 'measured':
+        times = time_precisions(detector, settings)
+        precision = min(times, key=times.get)
+        told = ', '.join(f'{name} {seconds / times["float32"]:.2f}' for name, seconds in times.items())
+        print(f'precision: {precision} (time of a step, float32 = 1: {told})')
+    return replace(settings, precision=precision)
 
 def run_writer(out: Path):
     "An `after_epoch` that keeps `history.csv` and the best weights so far on disk."
@@ -364,9 +377,10 @@ def train(args: argparse.Namespace) -> Evaluation:
     write_split(args.out / 'split.csv', train_frames, valid_frames)
     print_split(train_frames, valid_frames, data.classes)
     settings, config = settings_from(args), config_from(args, train_frames, data.classes)
-    write_json(args.out / 'config.json', describe(args, settings, config, data, train_frames, valid_frames))
     seed_everything(args.seed)
     detector = build_detector(config, None if random_start(args) else args.weights).to(args.device)
+    settings = with_precision(args, detector, settings)
+    write_json(args.out / 'config.json', describe(args, settings, config, data, train_frames, valid_frames))
     loss = partial(detection_loss, assign=ASSIGNERS[args.assign])
     history = fit(detector, train_frames, valid_frames, settings, loss=loss, progress=not args.quiet, after_epoch=run_writer(args.out))
     return finish(args, detector, history, valid_frames)

@@ -53,7 +53,7 @@ def test_train_leaves_a_complete_run(folder, tmp_path, capsys):
     metrics = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
     assert {'map', 'map_50', 'per_class', 'by_size', 'classes_with_truth'} <= set(metrics)
     config = json.loads((tmp_path / 'run' / 'config.json').read_text())
-    assert config['settings']['epochs'] == 1 and config['versions']['torch']
+    assert config['settings']['epochs'] == 1 and config['settings']['precision'] == 'native' and config['versions']['torch']
     assert 'kept' in capsys.readouterr().out
     assert train_command(['--data', str(folder), '--out', str(tmp_path / 'run'), *SMALL]) == 2, 'a run is not overwritten by accident'
     assert train_command(['--data', str(folder), '--out', str(tmp_path / 'run'), '--overwrite', *SMALL]) == 0
@@ -74,10 +74,12 @@ def test_the_parts_of_the_detector_are_chosen_by_name(folder, tmp_path, capsys):
     assert json.loads((tmp_path / 'run' / 'config.json').read_text())['arguments']['assign'] == 'task-aligned'
 
 
-def test_minutes_fit_the_schedule_to_the_clock(folder, tmp_path):
+def test_minutes_fit_the_schedule_to_the_clock(folder, tmp_path, capsys):
     options = ['--minutes', '0.1', '--batch-size', '4', '--weights', 'none', '--quiet']
     assert train_command(['--data', str(folder), '--out', str(tmp_path / 'run'), *options]) == 0
     assert len(pd.read_csv(tmp_path / 'run' / 'history.csv')) >= 1
+    chosen = json.loads((tmp_path / 'run' / 'config.json').read_text())['settings']['precision']
+    assert f'precision: {chosen} (' in capsys.readouterr().out and chosen in ('float32', 'bfloat16')
 
 
 def break_folder(folder):

@@ -8,6 +8,7 @@ import inspect
 import math
 import textwrap
 import types
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,13 +20,14 @@ from rtsd_nb.assignment import assign_atss, assign_by_iou
 from rtsd_nb.boxes import Detections, box_iou
 from rtsd_nb.data import Frame, open_dataset
 from rtsd_nb.samples import Target
-from rtsd_nb.detector import (DetectorConfig, Outputs, build_detector, load_detector, predict_frames, read_checkpoint,
-                              save_detector)
+from rtsd_nb.detector import (DetectorConfig, Float32Forward, Outputs, build_detector, depthwise_in_float32, is_depthwise,
+                              load_detector, predict_frames, read_checkpoint, save_detector)
 from rtsd_nb.postprocess import postprocess
 from rtsd_nb.head import (Head, anchor_shapes, decode_boxes, encode_boxes, grid_anchors, level_anchors, map_sizes, rtsd_like_sizes,
                           unreached_share)
 from rtsd_nb.loss import atss, detection_loss, iou_thresholds
-from rtsd_nb.training import BestWeights, Budget, TrainSettings, detector_config, fit, rate_factor, validate
+from rtsd_nb.training import (BestWeights, Budget, TrainSettings, detector_config, fit, rate_factor, start_run, time_precisions,
+                              validate)
 
 from conftest import SHARED
 
@@ -421,3 +423,61 @@ def test_odd_sizes_do_not_shift_the_features(backbone):
     for height in (181, 186, 190):
         odd = detector(images[:, :, :height]).class_logits.reshape(-1, 24)[:10, :10]
         assert torch.corrcoef(torch.stack([whole.flatten(), odd.flatten()]))[0, 1] > 0.98
+
+
+def test_depthwise_convolutions_train_in_float32_beside_bfloat16(tmp_path):
+    detector = tiny_detector()
+    depthwise = [m for m in detector.modules() if is_depthwise(m)]
+    assert depthwise and all(isinstance(m, Float32Forward) for m in depthwise)
+    dtypes = []
+    for layer in depthwise:
+        layer.register_forward_hook(lambda layer, args, out: dtypes.append(out.dtype))
+    images = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    with torch.autocast('cpu', torch.bfloat16):
+        outputs = detector(images)
+        assert outputs.deltas.dtype == torch.bfloat16, 'the rest of the network keeps the short numbers'
+        outputs.deltas.float().sum().backward()
+        assert all(layer.weight.grad.isfinite().all() for layer in depthwise)
+        with torch.no_grad():
+            detector.eval()(images)
+    n = len(depthwise)
+    assert dtypes[n:] == [torch.bfloat16] * n, 'without gradients the short numbers are quicker'
+    plain = torch.nn.Conv2d(8, 8, 3, groups=8)
+    twin, x = copy.deepcopy(plain), torch.randn(2, 8, 9, 9)
+    depthwise_in_float32(twin)
+    depthwise_in_float32(twin)
+    assert type(twin).__mro__.count(Float32Forward) == 1
+    with torch.autocast('cpu', torch.bfloat16):
+        twin(x).sum().backward()
+    plain(x).sum().backward()
+    assert torch.equal(twin.weight.grad, plain.weight.grad), 'gradients are those of float32'
+    save_detector(copy.deepcopy(detector), tmp_path / 'checkpoint.pt')
+    assert load_detector(tmp_path).state_dict().keys() == detector.state_dict().keys()
+
+
+def test_precision_is_chosen_by_name_and_by_measurement(tmp_path):
+    with pytest.raises(ValueError, match="half.*native, float32, bfloat16"):
+        start_run(tiny_detector(), TrainSettings(precision='half'), 1)
+    seen = []
+    detector = tiny_detector()
+    detector.head.register_forward_hook(lambda head, args, out: seen.append(out[0].dtype))
+    times = time_precisions(detector, TrainSettings(batch_size=2, crop=(64, 64)))
+    assert min(times.values()) > 0 and list(times) == ['float32', 'bfloat16'][:len(times)]
+    assert set(seen) == {torch.float32, torch.bfloat16} if len(times) == 2 else {torch.float32}
+    for precision in ('float32', 'bfloat16'):
+        seen.clear()
+        fit(detector, fake_frames(tmp_path)[:2], settings=replace(QUICK, epochs=1, precision=precision), progress=False)
+        assert set(seen) == {getattr(torch, precision)}
+
+
+def test_a_compiled_run_trains_the_detector_itself(tmp_path, monkeypatch):
+    made = []
+    def fake_compile(module):  # a compiler need not be there: what is asked for is what counts
+        made.append(module)
+        return module
+    monkeypatch.setattr(torch, 'compile', fake_compile)
+    detector = tiny_detector()
+    before = copy.deepcopy(detector.state_dict())
+    fit(detector, fake_frames(tmp_path)[:2], settings=replace(QUICK, epochs=1, compile=True), progress=False)
+    assert made == [detector]
+    assert any(not torch.equal(before[k], v) for k, v in detector.state_dict().items())
