@@ -1,0 +1,114 @@
+"""What each choice of the default detector is worth: one changed at a time, on the embedded drives, with several seeds.
+
+    python benchmarks/bench_ablation.py [--seeds 0,1,2] [--epochs 1] [--only NAME,NAME] [--out runs/ablation]
+
+Every variant sees the same crops in the same order for the same number of steps, and is scored on whole frames of held-out
+drives. The ways of suppression share the default's weights. A gain is the mean over seeds of the difference to the default with
+the same seed; `noise` is the standard error of that mean: a gain of less than twice it says nothing. Finished rows stay in
+--out, so a stopped study goes on where it was; with other --seeds it can run beside itself.
+"""
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import pandas as pd  # noqa: E402
+import torch  # noqa: E402
+
+from rtsd_nb import study  # noqa: E402
+from rtsd_nb.data import open_dataset  # noqa: E402
+from rtsd_nb.detector import predict_frames  # noqa: E402
+from rtsd_nb.head import point_shapes  # noqa: E402
+from rtsd_nb.loss import (by_targets, centre_sampling, ciou_loss, detection_loss, diou_loss, iou_loss, iou_quality,  # noqa: E402
+                          iou_thresholds, quality_focal_loss, smooth_l1_loss, task_aligned, varifocal_loss)
+from rtsd_nb.metrics import evaluate  # noqa: E402
+from rtsd_nb.postprocess import class_agnostic_nms, gaussian_soft_nms, linear_soft_nms  # noqa: E402
+from rtsd_nb.scenes import make_scenes  # noqa: E402
+from rtsd_nb.split import split_by_drive  # noqa: E402
+from rtsd_nb.study import Variant, run_study  # noqa: E402
+from rtsd_nb.training import TrainSettings  # noqa: E402
+
+loss = partial(partial, detection_loss)
+POINTS = {'shapes': tuple(tuple(map(tuple, s.tolist())) for s in point_shapes((8,))), 'coder': 'distance', 'objectness': False}
+PARTS = {
+    'backbone': [Variant('Lite1', {'backbone': 'tf_efficientnet_lite1'}), Variant('Lite2', {'backbone': 'tf_efficientnet_lite2'}),
+                 Variant('random weights', weights=None), Variant('all blocks learn', settings={'trainable_blocks': None})],
+    'neck': [Variant('U-shaped', {'neck': 'UNeck'}), Variant('FPN', {'neck': 'FPN'}), Variant('PAN', {'neck': 'PAN'}),
+             Variant('BiFPN', {'neck': 'BiFPN'}), Variant('stride 4', {'strides': (4,)}),
+             Variant('strides 8 and 16', {'strides': (8, 16)}), Variant('FPN, strides 8 and 16', {'neck': 'FPN', 'strides': (8, 16)})],
+    'head': [Variant('no objectness', {'objectness': False}), Variant('points, centre sampling', POINTS, loss=loss(assign=centre_sampling)),
+             Variant('linear coder', {'coder': 'linear'}), Variant('distance coder', {'coder': 'distance'}),
+             Variant('3 shapes', {'n_shapes': 3}), Variant('9 shapes', {'n_shapes': 9})],
+    'assignment': [Variant('IoU thresholds', loss=loss(assign=iou_thresholds)), Variant('ATSS asked for IoU', loss=loss(assign=iou_quality)),
+                   Variant('task-aligned', loss=loss(assign=task_aligned, weigh=by_targets))],
+    'loss': [Variant('smooth L1', loss=loss(box_loss=None, delta_loss=smooth_l1_loss)), Variant('IoU', loss=loss(box_loss=iou_loss)),
+             Variant('DIoU', loss=loss(box_loss=diou_loss)), Variant('CIoU', loss=loss(box_loss=ciou_loss)),
+             Variant('varifocal, ATSS asked for IoU', loss=loss(assign=iou_quality, score_loss=varifocal_loss)),
+             Variant('quality focal, hard targets', loss=loss(score_loss=quality_focal_loss))],
+    'training': [Variant('crops anywhere', settings={'sign_share': 0.}), Variant('no zoom', settings={'scale': (1., 1.)}), Variant('classes as they come', settings={'balance': 0.})]}
+SUPPRESSION = {'class-agnostic NMS': class_agnostic_nms, 'soft-NMS, linear': linear_soft_nms, 'soft-NMS, Gaussian': gaussian_soft_nms}
+
+
+def run_and_suppress(variant, train, valid, classes, settings, seed):
+    "`run_variant`; for the default also the scores of the other ways of suppression, in its row as `suppression`."
+    kept = []
+    def predict(detector, frames):
+        kept.append(detector)
+        return predict_frames(detector, frames)
+    with patch.object(study, 'predict_frames', predict):
+        row = study.run_variant(variant, train, valid, classes, settings, seed)
+    if variant.name == 'default':
+        found = {name: evaluate(predict_frames(kept[0], valid, nms=nms), valid, classes) for name, nms in SUPPRESSION.items()}
+        row['suppression'] = {name: {'map': e.map, 'map_50': e.map_50} for name, e in found.items()}
+    return row
+
+
+def by_suppression(rows):
+    "Rows of the ways of suppression, from those of the default."
+    return [row | scores | {'variant': name} for row in rows if row['variant'] == 'default' for name, scores in row['suppression'].items()]
+
+
+def table_of(rows):
+    "`study_table` by part, with the standard error of the mean gain."
+    parts = {v.name: part for part, variants in PARTS.items() for v in variants} | dict.fromkeys(SUPPRESSION, 'suppression')
+    table = study.study_table([{k: v for k, v in row.items() if k != 'suppression'} for row in rows])
+    scores = pd.DataFrame(rows).pivot(index='seed', columns='variant', values='map').astype(float)
+    gains = scores.sub(scores['default'], axis=0)
+    table['noise'] = gains.std(ddof=1) / gains.count() ** 0.5
+    table.insert(0, 'part', [parts.get(name, '') for name in table.index])
+    return table[['part', 'seeds', 'map', 'map_gain', 'noise', 'map_50', 'map_50_gain', 'parameters']]
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--seeds', type=lambda text: tuple(map(int, text.split(','))), default=(0, 1, 2))
+    parser.add_argument('--epochs', type=int, default=1)
+    parser.add_argument('--only', type=lambda text: text.split(','), help='names of variants; the default is always there')
+    parser.add_argument('--out', type=Path, default=ROOT / 'runs' / 'ablation')
+    args = parser.parse_args()
+    if unknown := set(args.only or ()) - {v.name for variants in PARTS.values() for v in variants}:
+        parser.error(f'no variant {min(unknown)!r}')
+    return args
+
+
+def main():
+    args = parse_args()
+    data = open_dataset(make_scenes())
+    train, valid = split_by_drive(data.frames, data.classes)
+    variants = [v for part in PARTS.values() for v in part if not args.only or v.name in args.only]
+    rows = run_study([Variant('default'), *variants], train, valid, data.classes, TrainSettings(epochs=args.epochs), args.seeds, args.out,
+                     run=run_and_suppress, report=partial(print, flush=True))
+    table = table_of(rows + by_suppression(rows))
+    table.to_csv(args.out / 'results.csv')
+    print(f'\nembedded drives, {len(train)} + {len(valid)} frames, {len(data.classes)} classes, {args.epochs} epoch(s), '
+          f'seeds {args.seeds}, {torch.get_num_threads()} threads\n{table.round(3).to_string()}')
+    best = table['map_gain'].drop('default').idxmax()
+    print(f'default_map={table.loc["default", "map"]:.3f} best_variant={best.replace(" ", "_")} best_gain={table.loc[best, "map_gain"]:.3f}')
+
+
+if __name__ == '__main__':
+    main()
