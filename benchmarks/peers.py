@@ -26,7 +26,7 @@ from notebook_design import SIDE, SeedDetector, corners, seed_loss, seed_targets
 from rtsd_nb.backbone import make_backbone, n_parameters
 from rtsd_nb.boxes import Detections
 from rtsd_nb.convert import convert
-from rtsd_nb.detector import build_detector, predict_frames
+from rtsd_nb.detector import build_detector, folded, predict_frames
 from rtsd_nb.postprocess import to_frame_pixels
 from rtsd_nb.samples import FrameDataset, fit_transform, frame_size_of, make_loader, read_image, to_planes
 from rtsd_nb.training import Budget, TrainSettings, detector_config, fit, rate_factor, seed_everything
@@ -67,7 +67,7 @@ def train_ours(frames, classes, size, minutes, seed, weights):
     start = time.monotonic()
     history = fit(detector, frames, settings=settings, progress=False)
     seconds = time.monotonic() - start
-    return Trained(partial(predict_frames, detector), n_parameters(detector), len(history.steps) * settings.batch_size,
+    return Trained(partial(predict_frames, folded(detector)), n_parameters(detector), len(history.steps) * settings.batch_size,
                    seconds, start_of(weights))
 
 

@@ -35,7 +35,7 @@ from .report import write_report
 from .samples import read_image
 from .split import (k_folds, leak_sentence, leak_table, official_split, one_sided_classes, read_split, split_by_drive, split_report, write_folds,
                            write_split)
-from .detector import Detector, DetectorConfig, build_detector, load_detector, predict_frames, save_detector
+from .detector import Detector, DetectorConfig, build_detector, folded, load_detector, predict_frames, save_detector
 from .head import CODERS
 from .inference import detections_table, draw_detections, find_images, readable_frames, relabel
 from .loss import atss, detection_loss, iou_thresholds, task_aligned
@@ -391,7 +391,7 @@ def finish(args: argparse.Namespace, detector, history, valid_frames) -> Evaluat
     save_detector(detector, args.out / 'checkpoint.pt')
     history.epoch_table().to_csv(args.out / 'history.csv', index=False)
     save_figure(plot_curves(history), args.out / 'curves.png')
-    found = predict_frames(detector, valid_frames, progress=not args.quiet, workers=args.workers)
+    found = predict_frames(folded(detector), valid_frames, progress=not args.quiet, workers=args.workers)
     evaluation = evaluate(found, valid_frames, detector.classes)
     print()
     write_evaluation(args.out, evaluation, valid_frames, found, detector.classes)
@@ -409,7 +409,7 @@ def evaluate_run(args: argparse.Namespace) -> Evaluation:
     if not any(len(f.boxes) for f in frames):
         raise ValueError(f'no box of a class that the detector knows ({", ".join(detector.classes)}); the data has {", ".join(data.classes)}')
     out.mkdir(parents=True, exist_ok=True)
-    found = predict_frames(detector, frames, args.size, progress=not args.quiet)
+    found = predict_frames(folded(detector), frames, args.size, progress=not args.quiet)
     evaluation = evaluate(found, frames, detector.classes)
     write_evaluation(out, evaluation, frames, found, detector.classes)
     return evaluation
@@ -421,7 +421,7 @@ def predict(args: argparse.Namespace) -> int:
     frames, failures = readable_frames(find_images(args.frames))
     for file, problem in failures.items():
         print(f'{file}: {problem}; left out', file=sys.stderr)
-    found = predict_frames(detector, frames, args.size, progress=not args.quiet)
+    found = predict_frames(folded(detector), frames, args.size, progress=not args.quiet)
     args.out.mkdir(parents=True, exist_ok=True)
     table = detections_table([str(f.path) for f in frames], found, detector.classes, args.min_score)
     table.to_csv(args.out / 'predictions.csv', index=False)

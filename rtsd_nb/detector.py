@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['CHECKPOINT_FORMAT', 'Outputs', 'pad_to_multiple', 'Detector', 'autocast_dtype', 'autocast', 'Float32Forward',
-           'is_depthwise', 'depthwise_in_float32', 'DetectorConfig', 'build_detector', 'detect', 'eval_mode',
-           'predict_frames', 'detect_tiled', 'native_window', 'predict_tiled', 'save_detector', 'read_checkpoint',
-           'load_detector']
+           'is_depthwise', 'ClampBits', 'ShortForward', 'quick_on_cpu', 'DetectorConfig', 'build_detector', 'detect',
+           'eval_mode', 'conv_norm_pairs', 'fold_norm', 'folded', 'same_answers', 'predict_frames', 'detect_tiled',
+           'native_window', 'predict_tiled', 'save_detector', 'read_checkpoint', 'load_detector']
 
 # %% ../nbs/06_detector.ipynb #c003
+import copy
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
@@ -147,9 +150,10 @@ def autocast(device: str | torch.device = 'cpu', dtype: torch.dtype | None = Non
 
 # %% ../nbs/06_detector.ipynb #c102
 class Float32Forward:
-    "Mixed into a layer: float32 inside autocast on a CPU where gradients are wanted."
+    "Mixed into a convolution: float32 inside autocast on a CPU where a gradient goes through it."
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != 'cpu' or not torch.is_grad_enabled():
+        learns = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
+        if x.device.type != 'cpu' or not learns:
             return super().forward(x)
         with torch.autocast('cpu', enabled=False):
             return super().forward(x.float()).to(x.dtype)
@@ -158,11 +162,37 @@ def is_depthwise(module: nn.Module) -> bool:
     "Whether `module` is a convolution of each channel alone."
     return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
 
-def depthwise_in_float32(module: nn.Module) -> None:
-    "Give all depthwise convolutions in `module` a `Float32Forward`, in place; once is enough."
+# %% ../nbs/06_detector.ipynb #c108
+class ClampBits(torch.autograd.Function):
+    "`x` (bfloat16) cut to 0..`high` by its bits; `high` is positive, or infinite. A NaN becomes 0 or `high`."
+    @staticmethod
+    def forward(ctx, x: Tensor, high: float, inplace: bool) -> Tensor:
+        bits, most = x.view(torch.int16), torch.tensor(high, dtype=torch.bfloat16).view(torch.int16).item()
+        if inplace:
+            bits.clamp_(0, most)
+            ctx.mark_dirty(x)
+        out = x if inplace else bits.clamp(0, most).view(torch.bfloat16)
+        ctx.save_for_backward(out)
+        ctx.high = high
+        return out
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return torch.ops.aten.hardtanh_backward(gradient, *ctx.saved_tensors, 0., ctx.high), None, None
+
+class ShortForward:
+    "Mixed into a ReLU or ReLU6: bfloat16 on a CPU is cut by its bits."
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype != torch.bfloat16 or x.device.type != 'cpu' or torch.compiler.is_compiling():
+            return super().forward(x)
+        return ClampBits.apply(x, 6. if isinstance(self, nn.ReLU6) else float('inf'), self.inplace)
+
+def quick_on_cpu(module: nn.Module) -> None:
+    "Give the layers in `module` that bfloat16 makes slow on a CPU their quicker `forward`, in place; once is enough."
     for layer in module.modules():
-        if is_depthwise(layer) and not isinstance(layer, Float32Forward):
-            layer.__class__ = type(f'Float32{type(layer).__name__}', (Float32Forward, type(layer)), {})
+        mixin = Float32Forward if is_depthwise(layer) else ShortForward if isinstance(layer, (nn.ReLU, nn.ReLU6)) else None
+        if mixin and not isinstance(layer, mixin):
+            layer.__class__ = type(f'Quick{type(layer).__name__}', (mixin, type(layer)), {})
 
 # %% ../nbs/06_detector.ipynb #c017
 @dataclass(frozen=True)
@@ -202,7 +232,7 @@ def build_detector(config: DetectorConfig, weights: str | Path | None = 'auto', 
     shapes = [torch.tensor(s) for s in config.shapes]
     detector = Detector(backbone, neck, head, shapes=shapes, classes=config.classes, size=config.size,
                         coder=CODERS[config.coder], config=config)
-    depthwise_in_float32(detector)
+    quick_on_cpu(detector)
     return detector.to(memory_format=torch.channels_last)
 
 # %% ../nbs/06_detector.ipynb #c025
@@ -223,6 +253,54 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         module.train(was_training)
+
+# %% ../nbs/06_detector.ipynb #c111
+def conv_norm_pairs(detector: Detector) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    "The convolutions of `detector` whose output goes straight into a batch norm, always the same one, with that norm."
+    made, pairs, hooks = {}, set(), []
+    def after_conv(conv, args, out): made[id(out)] = conv, out  # the tensor is kept, or its id could be given away again
+    def before_norm(norm, args):
+        if id(args[0]) in made:
+            pairs.add((made[id(args[0])][0], norm))  # a head that several levels share is passed several times
+    for module in detector.modules():
+        if isinstance(module, nn.Conv2d):
+            hooks.append(module.register_forward_hook(after_conv))
+        elif isinstance(module, nn.BatchNorm2d):
+            hooks.append(module.register_forward_pre_hook(before_norm))
+    with torch.inference_mode(), eval_mode(detector):
+        detector(torch.zeros(1, 3, 2 * detector.stride, 2 * detector.stride, dtype=torch.uint8, device=detector.mean.device))
+    for hook in hooks:
+        hook.remove()
+    times = Counter(module for pair in pairs for module in pair)
+    return [pair for pair in pairs if times[pair[0]] == times[pair[1]] == 1]
+
+def fold_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Module:
+    "Let `conv` do what `norm` does in eval mode; returns what is left of `norm`: nothing, or its activation."
+    conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+    return nn.Sequential(*[getattr(norm, part) for part in ('drop', 'act') if hasattr(norm, part)])  # timm's norms bring one along
+
+def folded(detector: Detector) -> Detector:
+    """A copy of `detector` for inference, in eval mode, its batch norms folded into its convolutions; it cannot be trained or saved.
+
+    A network that needs the outputs of its convolutions elsewhere too is copied as it is: its answers never change.
+    """
+    model = copy.deepcopy(detector).eval()
+    names = {module: name for name, module in model.named_modules()}
+    for conv, norm in conv_norm_pairs(model):
+        parent, _, leaf = names[norm].rpartition('.')
+        setattr(model.get_submodule(parent), leaf, fold_norm(conv, norm))
+    if not same_answers(model, detector):
+        model = copy.deepcopy(detector).eval()
+    model.config = None  # a checkpoint of it would not load
+    return model.requires_grad_(False).to(memory_format=torch.channels_last)
+
+@torch.inference_mode()
+def same_answers(a: Detector, b: Detector, tolerance: float = 1e-2) -> bool:
+    "Whether two detectors in eval mode say the same of a picture of noise."
+    images = torch.randint(0, 256, (1, 3, 4 * a.stride, 4 * a.stride), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    with eval_mode(b):
+        x, y = a(images.to(a.mean.device)), b(images.to(b.mean.device))
+    return all(torch.allclose(getattr(x, name), getattr(y, name), tolerance, tolerance) for name in ('class_logits', 'deltas'))
 
 # %% ../nbs/06_detector.ipynb #c041
 def predict_frames(detector: Detector, frames: Sequence[Frame], size: tuple[int, int] | None = None, batch_size: int = 2,

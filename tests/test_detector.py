@@ -20,8 +20,8 @@ from rtsd_nb.assignment import assign_atss, assign_by_iou
 from rtsd_nb.boxes import Detections, box_iou
 from rtsd_nb.data import Frame, open_dataset
 from rtsd_nb.samples import Target
-from rtsd_nb.detector import (DetectorConfig, Float32Forward, Outputs, build_detector, depthwise_in_float32, is_depthwise,
-                              load_detector, predict_frames, read_checkpoint, save_detector)
+from rtsd_nb.detector import (DetectorConfig, Float32Forward, Outputs, build_detector, folded, is_depthwise, load_detector,
+                              predict_frames, quick_on_cpu, read_checkpoint, save_detector)
 from rtsd_nb.postprocess import postprocess
 from rtsd_nb.head import (Head, anchor_shapes, decode_boxes, encode_boxes, grid_anchors, level_anchors, map_sizes, rtsd_like_sizes,
                           unreached_share)
@@ -444,8 +444,8 @@ def test_depthwise_convolutions_train_in_float32_beside_bfloat16(tmp_path):
     assert dtypes[n:] == [torch.bfloat16] * n, 'without gradients the short numbers are quicker'
     plain = torch.nn.Conv2d(8, 8, 3, groups=8)
     twin, x = copy.deepcopy(plain), torch.randn(2, 8, 9, 9)
-    depthwise_in_float32(twin)
-    depthwise_in_float32(twin)
+    quick_on_cpu(twin)
+    quick_on_cpu(twin)
     assert type(twin).__mro__.count(Float32Forward) == 1
     with torch.autocast('cpu', torch.bfloat16):
         twin(x).sum().backward()
@@ -481,3 +481,44 @@ def test_a_compiled_run_trains_the_detector_itself(tmp_path, monkeypatch):
     fit(detector, fake_frames(tmp_path)[:2], settings=replace(QUICK, epochs=1, compile=True), progress=False)
     assert made == [detector]
     assert any(not torch.equal(before[k], v) for k, v in detector.state_dict().items())
+
+
+def with_statistics(detector):
+    "`detector` with batch norms that do something, as after training."
+    torch.manual_seed(1)
+    for norm in detector.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            for values, low, high in ((norm.running_mean, -.2, .2), (norm.running_var, .5, 2.), (norm.weight, .5, 1.5), (norm.bias, -.2, .2)):
+                torch.nn.init.uniform_(values, low, high)
+    return detector.eval()
+
+
+@pytest.mark.parametrize('backbone, neck, left', [('mobilenetv3_small_050', 'BiFPN', 0), ('resnet10t', 'PAN', 0), ('densenet121', 'FPN', None),
+                                                  ('convnext_atto', 'UNeck', None)])
+def test_folding_batch_norm_changes_no_answer(backbone, neck, left):
+    shapes = tuple(tuple(map(tuple, s.tolist())) for s in (SHAPES[:2], 2 * SHAPES[:2]))
+    config = DetectorConfig(('a', 'b'), shapes, (96, 128), backbone, neck=neck, channels=16, strides=(8, 16))
+    detector = with_statistics(build_detector(config, weights=None))
+    before = copy.deepcopy(detector.state_dict())
+    light = folded(detector)
+    images = torch.randint(0, 256, (1, 3, 96, 128), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
+    with torch.no_grad():
+        a, b = detector(images), light(images)
+    for name in ('class_logits', 'deltas', 'objectness'):
+        torch.testing.assert_close(getattr(a, name), getattr(b, name), rtol=1e-2, atol=1e-2)
+    assert all(torch.equal(before[k], v) for k, v in detector.state_dict().items()), 'the original is left alone'
+    norms = sum(isinstance(m, torch.nn.BatchNorm2d) for m in light.modules())
+    assert norms == left if left is not None else norms > 0, 'densenet normalises before its convolutions, the U enlarges by transposed ones'
+
+
+def test_relu_by_bits_has_the_gradient_of_relu():
+    x = torch.cat([torch.linspace(-8, 8, 257), torch.tensor([-0., 0., 6., 1e30, -1e30])]).bfloat16()
+    for kind in (torch.nn.ReLU, torch.nn.ReLU6):
+        for inplace in (False, True):
+            plain, quick = kind(inplace), kind(inplace)
+            quick_on_cpu(quick)
+            a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+            one, two = plain(a * 1), quick(b * 1)
+            (one.float() * torch.arange(len(x))).sum().backward()
+            (two.float() * torch.arange(len(x))).sum().backward()
+            assert torch.equal(one, two) and torch.equal(a.grad, b.grad)
