@@ -64,11 +64,11 @@ def run_one(args):
     import torch
     from peers import PEERS
     from rtsd_nb.metrics import evaluate
-    from rtsd_nb.training import input_size
+    from rtsd_nb.training import frame_size
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     train, valid, classes = read_parts(args.data, args.seed)
-    trained = PEERS[args.only](train, classes, input_size(train), args.minutes, args.seed, args.weights)
+    trained = PEERS[args.only](train, classes, frame_size(train), args.minutes, args.seed, args.weights)
     found, latency = trained.predict(valid), latency_ms(trained.predict, valid)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2 ** 20 if sys.platform == 'darwin' else 2 ** 10)
     result = evaluate(found, valid, classes)

@@ -1,6 +1,6 @@
 """Detectors that a user might take instead of ours, and ours, behind one function each.
 
-`train(frames, classes, size, minutes, seed, weights) -> Trained`; `size` is the (height, width) of whole frames, `weights`
+`train(frames, classes, size, minutes, seed, weights) -> Trained`; `size` is the (height, width) of the frames, `weights`
 is 'pretrained' (the best start that this machine has) or 'random'. `Trained.predict(frames)` gives boxes in frame pixels.
 """
 import math
@@ -59,11 +59,11 @@ def start_of(weights):
 
 
 def train_ours(frames, classes, size, minutes, seed, weights):
-    "`rtsd-train` as it comes, without validation: the averaged weights at the end count."
+    "`rtsd-train` as it comes, which chooses its own input size, without validation: the averaged weights at the end count."
     random_start = {} if weights == 'pretrained' else {'trainable_blocks': None}
     settings = TrainSettings(minutes=minutes, seed=seed, **random_start)
     seed_everything(seed)
-    detector = build_detector(detector_config(frames, classes, size), backbone_weights(weights))
+    detector = build_detector(detector_config(frames, classes), backbone_weights(weights))
     start = time.monotonic()
     history = fit(detector, frames, settings=settings, progress=False)
     seconds = time.monotonic() - start

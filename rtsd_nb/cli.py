@@ -79,7 +79,7 @@ def train_parser() -> argparse.ArgumentParser:
     length.add_argument('--epochs', type=positive(int), help='passes over the training frames')
     length.add_argument('--minutes', type=positive(float), help='wall-clock budget to which the schedule is fitted, validations included')
     p.add_argument('--weights', default='auto', help="start of the backbone: 'auto' (pretrained), 'none' (random) or a state-dict file")
-    p.add_argument('--size', type=parse_size, help='network input HEIGHTxWIDTH; larger frames are shrunk to fit (default: the commonest frame size)')
+    p.add_argument('--size', type=parse_size, help='network input HEIGHTxWIDTH; frames are shrunk or enlarged to fit (default: see input_size)')
     p.add_argument('--batch-size', type=positive(int), help='crops a step')
     detector_arguments(p)
     p.add_argument('--workers', type=int, default=0, help='processes that read frames (default: %(default)s)')

@@ -307,7 +307,7 @@ def predict_frames(detector: Detector, frames: Sequence[Frame], size: tuple[int,
                    workers: int = 0, progress: bool = False, **kwargs) -> list[Detections]:
     """Detections for each of `frames`, in pixels of the frame, on the CPU; the detector is in eval mode meanwhile.
 
-    `size`: (height, width) of the network input, default `detector.size`; larger frames are shrunk to fit.
+    `size`: (height, width) of the network input, default `detector.size`; frames are shrunk or enlarged to fit.
     `kwargs` go to `Outputs.detections`. Raises RuntimeError naming the file when a frame cannot be read.
     """
     device, found = detector.mean.device, []

@@ -195,7 +195,7 @@ def seen_sizes(boxes, view):
     sides = boxes[['width', 'height']].to_numpy()
     if view.size is None: return sides
     scale = np.array(view.size[::-1]) / boxes[['frame_width', 'frame_height']].to_numpy()
-    if not view.squash: scale = np.minimum(1, scale.min(axis=1, keepdims=True))  # as `fit_scale`: never enlarged
+    if not view.squash: scale = scale.min(axis=1, keepdims=True)  # as `fit_scale`
     return sides * scale
 
 def shorter_sides(boxes, view):

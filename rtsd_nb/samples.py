@@ -32,7 +32,7 @@ try: import simplejpeg
 except ImportError: simplejpeg = None  # OpenCV reads instead, more slowly
 
 # %% ../nbs/02b_samples.ipynb #c009
-GREY = 114  # what surrounds a frame that is smaller than the network's input
+GREY = 114  # what surrounds a frame that does not fill the network's input
 
 # %% ../nbs/02b_samples.ipynb #c012
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Target:
 
 # %% ../nbs/02b_samples.ipynb #c015
 def fit_scale(frame_size, size):
-    "The factor by which a frame of `frame_size` (height, width) is shrunk to fit into `size`; never above 1."
-    return min(1.0, size[0] / frame_size[0], size[1] / frame_size[1])
+    "The factor that makes a frame of `frame_size` (height, width) just fit into `size`: below 1 it shrinks, above it enlarges."
+    return min(size[0] / frame_size[0], size[1] / frame_size[1])
 
 def whole_frame(frame_size, boxes, labels, rng, size):
     "The window of evaluation: all of the frame at the top left of `size`."
@@ -185,7 +185,7 @@ def refuse_moving(transform):
 
 def crop_transform(crop=(384, 384), scale=(0.65, 1.5), sign_share=0.8, augment=True, size=None, weights=None):
     """Training transform, see `random_window`. `augment`: True for `color_augment()`, None for none, or an albumentations Compose;
-    `size`: (height, width) at which whole frames will be evaluated: larger ones are shrunk for training too;
+    `size`: (height, width) at which whole frames will be evaluated: what is trained on is brought to the same scale;
     `weights`: how often a crop is made around a sign of each class, see `class_weights`."""
     if augment is True: augment = color_augment()
     if augment: refuse_moving(augment)

@@ -178,7 +178,7 @@ def test_sizes_at_the_network_by_hand():
     seen = {view.name: seen_sizes(boxes, view).tolist() for view in INPUTS}
     assert seen['as filmed, native crops'] == [[64, 32]] * 3
     assert seen['640 x 360'][:2] == [[32, 16], [64, 32]] and np.isnan(seen['640 x 360'][2]).all()
-    assert seen['1280 x 720'][:2] == [[64, 32], [64, 32]]  # a smaller frame is not enlarged
+    assert seen['1280 x 720'][:2] == [[64, 32], [128, 64]]  # a smaller frame is enlarged
     assert np.allclose(seen['640 x 640, squashed'][0], [32, 32 * 640 / 720])
     table = size_table(boxes, (NetworkInput('half', (360, 640)),))
     assert table['median'].tolist() == [24] and table['under 16 px'].tolist() == [0] and table['under 32 px'].tolist() == [0.5]

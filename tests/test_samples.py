@@ -49,8 +49,11 @@ def test_fit_by_hand():
     out, moved, _, ignore, s = fit_transform((384, 640))(painted(boxes), boxes, torch.tensor([0]), boxes * 2 - 500, None)
     assert s == 0.5 and moved.tolist() == [[300, 150, 330, 170]] and ignore.tolist() == [[350, 50, 410, 90]]
     assert out.shape == (384, 640, 3) and (out[360:] == GREY).all() and (out[150:170, 300:330] == 100).all() and out[149, 300, 0] == 0
-    out, moved, *_, s = fit_transform((1000, 1500))(painted(boxes), boxes, torch.tensor([0]), no_boxes(), None)
-    assert s == 1 and torch.equal(moved, boxes) and (out[:720, :1280] == painted(boxes)).all()  # never enlarged
+    out, moved, *_, s = fit_transform((1080, 1920))(painted(boxes), boxes, torch.tensor([0]), no_boxes(), None)
+    assert s == 1.5 and torch.equal(moved, 1.5 * boxes) and out.shape == (1080, 1920, 3)  # enlarged
+    assert (out[451:509, 901:989] == 100).all() and out[448, 900, 0] == 0
+    out, moved, *_, s = fit_transform((1000, 1280))(painted(boxes), boxes, torch.tensor([0]), no_boxes(), None)
+    assert s == 1 and torch.equal(moved, boxes) and (out[:720] == painted(boxes)).all() and (out[720:] == GREY).all()
 
 
 def test_a_sign_with_less_than_half_left_becomes_ignored():
