@@ -23,8 +23,8 @@ from rtsd_nb import study  # noqa: E402
 from rtsd_nb.data import open_dataset  # noqa: E402
 from rtsd_nb.detector import predict_frames  # noqa: E402
 from rtsd_nb.head import point_shapes  # noqa: E402
-from rtsd_nb.loss import (by_targets, centre_sampling, ciou_loss, detection_loss, diou_loss, iou_loss, iou_quality,  # noqa: E402
-                          iou_thresholds, quality_focal_loss, smooth_l1_loss, task_aligned, varifocal_loss)
+from rtsd_nb.loss import (atss, bce_loss, by_targets, centre_sampling, ciou_loss, detection_loss, diou_loss, iou_loss,  # noqa: E402
+                          iou_quality, iou_thresholds, smooth_l1_loss, task_aligned, varifocal_loss)
 from rtsd_nb.metrics import evaluate  # noqa: E402
 from rtsd_nb.postprocess import class_agnostic_nms, gaussian_soft_nms, linear_soft_nms  # noqa: E402
 from rtsd_nb.scenes import make_scenes  # noqa: E402
@@ -43,13 +43,14 @@ PARTS = {
     'head': [Variant('no objectness', {'objectness': False}), Variant('points, centre sampling', POINTS, loss=loss(assign=centre_sampling)),
              Variant('linear coder', {'coder': 'linear'}), Variant('distance coder', {'coder': 'distance'}),
              Variant('3 shapes', {'n_shapes': 3}), Variant('9 shapes', {'n_shapes': 9})],
-    'assignment': [Variant('IoU thresholds', loss=loss(assign=iou_thresholds)), Variant('ATSS asked for IoU', loss=loss(assign=iou_quality)),
+    'assignment': [Variant('ATSS, hard targets', loss=loss(assign=atss)), Variant('IoU thresholds, hard targets', loss=loss(assign=iou_thresholds)),
+                   Variant('IoU thresholds', loss=loss(assign=partial(iou_quality, assign=iou_thresholds))),
                    Variant('task-aligned', loss=loss(assign=task_aligned, weigh=by_targets))],
     'loss': [Variant('smooth L1', loss=loss(box_loss=None, delta_loss=smooth_l1_loss)), Variant('IoU', loss=loss(box_loss=iou_loss)),
              Variant('DIoU', loss=loss(box_loss=diou_loss)), Variant('CIoU', loss=loss(box_loss=ciou_loss)),
-             Variant('varifocal, ATSS asked for IoU', loss=loss(assign=iou_quality, score_loss=varifocal_loss)),
-             Variant('quality focal, hard targets', loss=loss(score_loss=quality_focal_loss))],
-    'training': [Variant('crops anywhere', settings={'sign_share': 0.}), Variant('no zoom', settings={'scale': (1., 1.)}), Variant('classes as they come', settings={'balance': 0.})]}
+             Variant('varifocal', loss=loss(score_loss=varifocal_loss)), Variant('BCE', loss=loss(score_loss=bce_loss)),
+             Variant('by sum of targets', loss=loss(weigh=by_targets))],
+    'training': [Variant('crops anywhere', settings={'sign_share': 0.}), Variant('frames not enlarged', {'size': (720, 1280)}), Variant('no zoom', settings={'scale': (1., 1.)}), Variant('classes as they come', settings={'balance': 0.})]}
 SUPPRESSION = {'class-agnostic NMS': class_agnostic_nms, 'soft-NMS, linear': linear_soft_nms, 'soft-NMS, Gaussian': gaussian_soft_nms}
 
 

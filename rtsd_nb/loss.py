@@ -212,7 +212,7 @@ class Losses:
         return {'loss': self.total.item(), 'box': self.box.item(), 'objectness': self.objectness.item(), 'class': self.classes.item()}
 
 # %% ../nbs/08_loss.ipynb #c035
-def detection_loss(outputs: Outputs, targets: Sequence[Target], assign: Assigner = atss, box_weight: float = 2.,
+def detection_loss(outputs: Outputs, targets: Sequence[Target], assign: Assigner = iou_quality, box_weight: float = 2.,
                    objectness_weight: float = 1., class_weight: float = 1., *,
                    box_loss: BoxLoss | None = generalized_box_iou_loss, delta_loss: BoxLoss | None = None,
                    score_loss: ScoreLoss | None = None, weigh: Callable[[Assignment], Tensor] = by_positives) -> Losses:
