@@ -24,7 +24,7 @@ import pandas as pd
 # %% ../nbs/11_study.ipynb #c004
 from . import __version__
 from .data import Frame
-from .detector import DetectorConfig, build_detector, predict_frames
+from .detector import DetectorConfig, build_detector, folded, predict_frames
 from .loss import detection_loss
 from .metrics import evaluate
 from .training import DetectionLoss, TrainSettings, detector_config, fit, seed_everything
@@ -107,12 +107,12 @@ def run_variant(variant: Variant, train: Sequence[Frame], valid: Sequence[Frame]
     seed_everything(seed)
     detector = build_detector(variant_config(variant, train, classes), variant.weights, settings.trainable_blocks)
     history = fit(detector, train, settings=settings, loss=variant.loss, progress=False)
-    scores = evaluate(predict_frames(detector, valid), valid, classes).to_json()
+    scores = evaluate(predict_frames(folded(detector), valid), valid, classes).to_json()
     steps = len(history.steps)
     return {'variant': variant.name, 'seed': seed, **{k: scores[k] for k in ('map', 'map_50', 'map_75')},
             **{f'ap_{row["size"]}': row['ap'] for row in scores['by_size']},
             'parameters': sum(p.numel() for p in detector.parameters()), 'steps': steps,
-            'frames': steps * min(settings.batch_size, len(train)), 'valid_boxes': scores['n_boxes'], 'run': run}
+            'frames': steps * min(settings.batch_size, settings.crops_per_frame * len(train)), 'valid_boxes': scores['n_boxes'], 'run': run}
 
 # %% ../nbs/11_study.ipynb #c035
 def row_file(folder: str | Path, variant: Variant, seed: int, run: dict) -> Path:

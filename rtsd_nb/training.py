@@ -31,7 +31,7 @@ from .boxes import Detections
 from .data import Frame
 from .samples import (FrameDataset, Target, class_weights, collate, crop_transform, fit_scale, fit_transform, make_loader,
                              repeat_rare)
-from .detector import Detector, DetectorConfig, Outputs, autocast, autocast_dtype, eval_mode
+from .detector import Detector, DetectorConfig, Outputs, autocast, autocast_dtype, eval_mode, folded
 from .head import anchor_shapes, level_shapes
 from .loss import Losses, detection_loss
 from .metrics import library_map, outside_ignored
@@ -49,8 +49,8 @@ def seed_everything(seed: int) -> None:
 class TrainSettings:
     """How to train. `minutes` (wall clock, validation included) replaces `epochs` when given.
 
-    `crop`: (height, width) of a training crop at native resolution, `scale`: its random zoom, `sign_share`: share of
-    crops around a sign; `balance`: how far rare classes are shown more often (0: not, 1: all classes
+    `crop`: (height, width) of a training crop, `crops_per_frame`: how many are cut from a frame each time it is decoded,
+    `scale`: their random zoom, `sign_share`: share of crops around a sign; `balance`: how far rare classes are shown more often (0: not, 1: all classes
     alike); `backbone_rate`: learning rate of the
     pretrained part as a share; `trainable_blocks`: its last blocks that learn, the others stay frozen (None: all learn; needed
     for a random start); `validations`: how many during the run; `patience`: stop after so many validations without a better
@@ -60,6 +60,7 @@ class TrainSettings:
     minutes: float | None = None
     batch_size: int = 8
     crop: tuple[int, int] = (256, 256)
+    crops_per_frame: int = 2
     scale: tuple[float, float] = (0.65, 1.5)
     sign_share: float = 0.8
     balance: float = 0.7
@@ -269,8 +270,8 @@ def train_loader(frames: Sequence[Frame], size: tuple[int, int], n_classes: int,
     "Shuffled batches of augmented crops of `frames`, at the resolution at which frames are evaluated at `size`."
     weights = class_weights(frames, n_classes, settings.balance)
     transform = crop_transform(settings.crop, settings.scale, settings.sign_share, size=size, weights=weights)
-    dataset = FrameDataset(repeat_rare(frames, weights, settings.seed), transform, seed=settings.seed)
-    return make_loader(dataset, min(settings.batch_size, len(dataset)), shuffle=True, seed=settings.seed, workers=settings.workers)
+    dataset = FrameDataset(repeat_rare(frames, weights, settings.seed), transform, settings.seed, settings.crops_per_frame)
+    return make_loader(dataset, min(settings.batch_size, settings.crops_per_frame * len(dataset)), shuffle=True, seed=settings.seed, workers=settings.workers)
 
 # %% ../nbs/09_training.ipynb #c052
 @dataclass
@@ -321,7 +322,7 @@ def train_epoch(run: Run, loader: DataLoader, epoch: int, loss: DetectionLoss, b
 def validate_run(run: Run, frames: Sequence[Frame], loss: DetectionLoss, progress: bool) -> dict[str, float]:
     "Validate the averaged weights, remember them when they are the best, and learn how long it takes."
     start = time.monotonic()
-    scores = validate(run.average.module, frames, loss, workers=run.settings.workers, progress=progress)
+    scores = validate(folded(run.average.module), frames, loss, workers=run.settings.workers, progress=progress)
     run.budget.reserve = 1.1 * (time.monotonic() - start)
     run.best.update(scores['map'], run.average.module)
     return {'valid_loss': scores['loss'], 'map': scores['map'], 'map_50': scores['map_50']}

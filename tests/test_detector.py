@@ -391,13 +391,12 @@ def test_early_stopping_restores_the_best_and_stops(tmp_path, monkeypatch):
     import rtsd_nb.training as training
     scores, weights = iter([0.5, 0.4, 0.3, 0.2, 0.1]), []
 
-    def scored(detector, *args, **kwargs):
-        weights.append(copy.deepcopy(detector.state_dict()))
-        return {'loss': 1., 'map': next(scores), 'map_50': 0.}
-    monkeypatch.setattr(training, 'validate', scored)
+    def keep(run):
+        weights.append(copy.deepcopy(run.average.module.state_dict()))
+    monkeypatch.setattr(training, 'validate', lambda *args, **kwargs: {'loss': 1., 'map': next(scores), 'map_50': 0.})
     frames, detector = fake_frames(tmp_path), tiny_detector()
     settings = TrainSettings(trainable_blocks=None, epochs=5, crop=(96, 96), batch_size=3, validations=5, patience=2)
-    history = fit(detector, frames[:4], frames[4:], settings, progress=False)
+    history = fit(detector, frames[:4], frames[4:], settings, progress=False, after_epoch=keep)
     assert [e['epoch'] for e in history.epochs] == [1, 2, 3]
     assert all(torch.equal(weights[0][k], v) for k, v in detector.state_dict().items())
 

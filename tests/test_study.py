@@ -186,6 +186,6 @@ def test_a_real_run_is_the_same_twice_and_carries_what_it_depends_on(tmp_path):
     assert first == second
     assert first['run'] == describe_run(variant, *args) and first['run']['settings']['seed'] == 3
     assert first['run']['settings']['trainable_blocks'] is None, 'random layers are not frozen'
-    assert (first['steps'], first['frames'], first['valid_boxes']) == (2, 8, sum(len(f.boxes) for f in valid[:2]))
+    assert (first['steps'], first['frames'], first['valid_boxes']) == (4, 16, sum(len(f.boxes) for f in valid[:2]))
     assert first['run']['config']['classes'] == list(data.classes) and {k for k in first if k.startswith('ap_')} == {'ap_0-24', 'ap_24-32', 'ap_32-64', 'ap_64+'}
     assert os.getcwd() not in json.dumps(first)
