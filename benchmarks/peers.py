@@ -43,6 +43,7 @@ class Trained:
     images: int
     seconds: float
     start: str
+    predict_native: Callable | None = None  # at the frames' own size, where `predict` takes another
 
 
 def backbone_weights(weights):
@@ -67,8 +68,9 @@ def train_ours(frames, classes, size, minutes, seed, weights):
     start = time.monotonic()
     history = fit(detector, frames, settings=settings, progress=False)
     seconds = time.monotonic() - start
-    return Trained(partial(predict_frames, folded(detector)), n_parameters(detector), len(history.steps) * settings.batch_size,
-                   seconds, start_of(weights))
+    predict = partial(predict_frames, folded(detector))
+    return Trained(predict, n_parameters(detector), len(history.steps) * settings.batch_size, seconds, start_of(weights),
+                   partial(predict, size=size))
 
 
 # the loop that the peers share
