@@ -45,7 +45,7 @@ $(VENV)/test-ready: $(VENV)/made $(STATED)
 
 # ---- the two commands ----
 tour: $(VENV)/tour-ready
-	$(BIN)/rtsd-train --epochs 2 --out $(OUT) --overwrite
+	$(BIN)/rtsd-train --epochs 1 --out $(OUT) --overwrite
 	@echo
 	@echo "Look at the results in $(OUT):"
 	@ls $(OUT)

@@ -26,13 +26,13 @@ from notebook_design import SIDE, SeedDetector, corners, seed_loss, seed_targets
 from rtsd_nb.backbone import make_backbone, n_parameters
 from rtsd_nb.boxes import Detections
 from rtsd_nb.convert import convert
-from rtsd_nb.detector import build_detector, folded, predict_frames
+from rtsd_nb.detector import DetectorConfig, build_detector, folded, predict_frames
 from rtsd_nb.postprocess import to_frame_pixels
 from rtsd_nb.samples import FrameDataset, fit_transform, frame_size_of, make_loader, read_image, to_planes
 from rtsd_nb.training import Budget, TrainSettings, detector_config, fit, rate_factor, seed_everything
 
 CANDIDATE_SCORE = 0.01  # what scores less is dropped, as in ours
-OFFLINE_BACKBONE = 'tf_efficientnet_lite0'
+BACKBONE = DetectorConfig.backbone  # ours; its weights come as a package
 
 
 @dataclass
@@ -53,7 +53,7 @@ def backbone_weights(weights):
 
 def start_of(weights):
     "How the table calls a start of our backbone."
-    return 'ImageNet (Lite0)' if weights == 'pretrained' else 'random'
+    return f'ImageNet ({BACKBONE.split("_")[-1]})' if weights == 'pretrained' else 'random'
 
 
 # ours
@@ -137,7 +137,7 @@ class PyramidBackbone(nn.Module):
     "Our backbone's maps of strides 8, 16 and 32 in torchvision's feature pyramid, with its levels 6 and 7."
     def __init__(self, weights, out_channels=256):
         super().__init__()
-        self.body, self.out_channels = make_backbone(OFFLINE_BACKBONE, backbone_weights(weights)), out_channels
+        self.body, self.out_channels = make_backbone(BACKBONE, backbone_weights(weights)), out_channels
         self.taps = [i for i, stride in enumerate(self.body.strides) if stride >= 8]
         extra = LastLevelP6P7(out_channels, out_channels)
         self.pyramid = FeaturePyramidNetwork([self.body.channels[i] for i in self.taps], out_channels, extra)
@@ -259,7 +259,7 @@ def train_seed(frames, classes, size, minutes, seed, weights):
     "The notebook's design on our offline backbone (its EfficientNet-B7 is out of reach without a hub): Adam, 1e-3, two frames a step."
     seed_everything(seed)
     trainable_blocks = 2 if weights == 'pretrained' else None
-    model = SeedDetector(len(classes), OFFLINE_BACKBONE, backbone_weights(weights), trainable_blocks)
+    model = SeedDetector(len(classes), BACKBONE, backbone_weights(weights), trainable_blocks)
     loader = torch.utils.data.DataLoader(SquashedFrames(frames), 2, shuffle=True, collate_fn=collate_squashed)
     optimizer = torch.optim.Adam(trainable(model), lr=1e-3)
     images, seconds = train_for(minutes, loader, optimizer, partial(seed_batch_loss, model), seed_factor)
