@@ -205,7 +205,7 @@ class DetectorConfig:
     classes: tuple[str, ...]
     shapes: tuple
     size: tuple[int, int] = (720, 1280)
-    backbone: str = 'tf_efficientnet_lite0'
+    backbone: str = 'tf_efficientnet_lite1'
     max_stride: int = 16
     neck: str = 'LateralNeck'
     strides: tuple[int, ...] = (8,)
