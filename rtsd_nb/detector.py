@@ -274,6 +274,7 @@ def conv_norm_pairs(detector: Detector) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]
     times = Counter(module for pair in pairs for module in pair)
     return [pair for pair in pairs if times[pair[0]] == times[pair[1]] == 1]
 
+# %% ../nbs/06_detector.ipynb #c116
 def fold_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Module:
     "Let `conv` do what `norm` does in eval mode; returns what is left of `norm`: nothing, or its activation."
     conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
