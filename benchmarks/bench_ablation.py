@@ -35,7 +35,7 @@ from rtsd_nb.training import TrainSettings  # noqa: E402
 loss = partial(partial, detection_loss)
 POINTS = {'shapes': tuple(tuple(map(tuple, s.tolist())) for s in point_shapes((8,))), 'coder': 'distance', 'objectness': False}
 PARTS = {
-    'backbone': [Variant('Lite1', {'backbone': 'tf_efficientnet_lite1'}), Variant('Lite2', {'backbone': 'tf_efficientnet_lite2'}),
+    'backbone': [Variant('Lite0', {'backbone': 'tf_efficientnet_lite0'}), Variant('Lite2', {'backbone': 'tf_efficientnet_lite2'}),
                  Variant('random weights', weights=None), Variant('all blocks learn', settings={'trainable_blocks': None})],
     'neck': [Variant('U-shaped', {'neck': 'UNeck'}), Variant('FPN', {'neck': 'FPN'}), Variant('PAN', {'neck': 'PAN'}),
              Variant('BiFPN', {'neck': 'BiFPN'}), Variant('stride 4', {'strides': (4,)}),
@@ -50,7 +50,8 @@ PARTS = {
              Variant('DIoU', loss=loss(box_loss=diou_loss)), Variant('CIoU', loss=loss(box_loss=ciou_loss)),
              Variant('varifocal', loss=loss(score_loss=varifocal_loss)), Variant('BCE', loss=loss(score_loss=bce_loss)),
              Variant('by sum of targets', loss=loss(weigh=by_targets))],
-    'training': [Variant('crops anywhere', settings={'sign_share': 0.}), Variant('frames not enlarged', {'size': (720, 1280)}), Variant('no zoom', settings={'scale': (1., 1.)}), Variant('classes as they come', settings={'balance': 0.})]}
+    'training': [Variant('crops anywhere', settings={'sign_share': 0.}), Variant('frames not enlarged', {'size': (720, 1280)}),
+                 Variant('no zoom', settings={'scale': (1., 1.)}), Variant('classes as they come', settings={'balance': 0.})]}
 SUPPRESSION = {'class-agnostic NMS': class_agnostic_nms, 'soft-NMS, linear': linear_soft_nms, 'soft-NMS, Gaussian': gaussian_soft_nms}
 
 

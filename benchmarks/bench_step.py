@@ -3,8 +3,9 @@
     python benchmarks/bench_step.py [--rounds 9] [--batch-size 8] [--crop 256x256] [--threads N] [--seed 0] [--compile]
 
 `ours` is `rtsd_nb.training.train_step` itself, with the default detector, assigner and settings on the embedded drives.
-`ours in fp32` takes the same batches without autocast and in the contiguous format, `ours, all in bf16` does not except the
-depthwise convolutions; `ours, assigned by a loop` compares each anchor with each sign in Python (`assign_by_iou_naive`). `notebook` is our own short imitation of that notebook's step, see
+`ours in fp32` takes the same batches without autocast and in the contiguous format, `ours, all in bf16` with none of the layers
+of `quick_on_cpu`; `ours, assigned by a loop` compares each anchor with each sign in Python (`assign_by_iou_naive`).
+`notebook` is our own short imitation of that notebook's step, see
 `notebook_design.py`: two whole frames at 640x640 in float32, EfficientNet B0 (the notebook's is B7: --notebook-backbone).
 
 A row's time is its own: what stands in another row is not in it. All ways take turns, round after round, after a round that
@@ -69,10 +70,10 @@ class Stopwatch:
         return ms
 
 
-def our_way(data, settings, assign=atss, fp32=False, compiled=False, depthwise=quick_on_cpu):
+def our_way(data, settings, assign=atss, fp32=False, compiled=False, quick=quick_on_cpu):
     "A function of a batch that does our step and gives {row: ms}."
     seed_everything(settings.seed)
-    with patch.object(rtsd_nb.detector, 'quick_on_cpu', depthwise):
+    with patch.object(rtsd_nb.detector, 'quick_on_cpu', quick):
         detector = build_detector(detector_config(data.frames, data.classes), trainable_blocks=settings.trainable_blocks).train()
     run, watch = start_run(detector, settings, 1), Stopwatch()
     if fp32:
@@ -184,7 +185,7 @@ def main():
     order = RandomSampler(data.frames, generator=torch.Generator().manual_seed(args.seed))
     notebook_batch = endless(DataLoader(whole, 2, sampler=order, collate_fn=stack))
     ours = {'ours': our_way(data, settings), 'ours in fp32': our_way(data, settings, fp32=True),
-            'ours, all in bf16': our_way(data, settings, depthwise=lambda detector: None),
+            'ours, all in bf16': our_way(data, settings, quick=lambda detector: None),
             'ours, assigned by a loop': our_way(data, settings, assign=by_loop)}
     compiled = compiled_way(data, settings, our_batch()) if args.compile else None
     if compiled:

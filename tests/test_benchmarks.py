@@ -13,7 +13,8 @@ from folders import folder_of
 from rtsd_nb.data import Frame
 from rtsd_nb.detector import build_detector
 from rtsd_nb.samples import Target
-from rtsd_nb.study import variant_config
+from rtsd_nb.study import Variant, describe_run, variant_config
+from rtsd_nb.training import TrainSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'benchmarks'))
@@ -35,6 +36,15 @@ def test_each_variant_of_the_ablation_can_be_built_and_learns_from_a_sign(varian
     losses.total.backward()
     assert losses.positives > 0 and math.isfinite(losses.total.item())
     assert all(p.grad is not None for p in detector.head.parameters() if p.requires_grad)
+
+
+def test_each_variant_of_the_ablation_is_another_than_the_default():
+    plain = Variant('default')
+    frames = [Frame('a.jpg', size=(128, 160), boxes=torch.tensor([[0., 0, side, side + side % 3] for side in range(12, 60)]),
+                    labels=torch.zeros(48, dtype=torch.int64))]
+    runs = [describe_run(v, frames, frames, ('a', 'b'), TrainSettings(), 0) for v in (plain, *VARIANTS)]
+    same = [v.name for v, run in zip(VARIANTS, runs[1:]) if run == runs[0]]
+    assert not same, f'{same} change nothing'
 
 
 def row(variant, seed, score, **more):
