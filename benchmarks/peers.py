@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import torch
+from timm.layers import freeze_batch_norm_2d
 from torch import nn
 from torch.utils.data import Dataset
 from torchvision.models import MobileNet_V3_Large_Weights
@@ -134,10 +135,18 @@ def train_torchvision(model, frames, size, minutes, seed, start, first_label=0, 
 
 
 class PyramidBackbone(nn.Module):
-    "Our backbone's maps of strides 8, 16 and 32 in torchvision's feature pyramid, with its levels 6 and 7."
+    """Our backbone's maps of strides 8, 16 and 32 in torchvision's feature pyramid, with its levels 6 and 7.
+
+    Pretrained as torchvision's own builders have it: BatchNorm keeps its statistics (two frames are too few for new ones),
+    and the last three blocks learn.
+    """
     def __init__(self, weights, out_channels=256):
         super().__init__()
-        self.body, self.out_channels = make_backbone(BACKBONE, backbone_weights(weights)), out_channels
+        pretrained = weights == 'pretrained'
+        self.body = make_backbone(BACKBONE, backbone_weights(weights), trainable_blocks=3 if pretrained else None)
+        if pretrained:
+            self.body = freeze_batch_norm_2d(self.body)
+        self.out_channels = out_channels
         self.taps = [i for i, stride in enumerate(self.body.strides) if stride >= 8]
         extra = LastLevelP6P7(out_channels, out_channels)
         self.pyramid = FeaturePyramidNetwork([self.body.channels[i] for i in self.taps], out_channels, extra)

@@ -356,7 +356,7 @@ def with_precision(args: argparse.Namespace, detector: Detector, settings: Train
     return replace(settings, precision=precision)
 
 def run_writer(out: Path):
-    "An `after_epoch` that keeps `history.csv` and the best weights so far on disk."
+    "An `after_row` that keeps `history.csv` and the best weights so far on disk."
     written = {'score': -1.}
     def write(run: Run) -> None:
         run.history.epoch_table().to_csv(out / 'history.csv', index=False)
@@ -385,7 +385,7 @@ def train(args: argparse.Namespace) -> Evaluation:
     detector = build_detector(config, None if random_start(args) else args.weights).to(args.device)
     settings = with_precision(args, detector, settings)
     write_json(args.out / 'config.json', describe(args, settings, config, data, train_frames, valid_frames))
-    history = fit(detector, train_frames, valid_frames, settings, loss=LOSSES[args.assign], progress=not args.quiet, after_epoch=run_writer(args.out))
+    history = fit(detector, train_frames, valid_frames, settings, loss=LOSSES[args.assign], progress=not args.quiet, after_row=run_writer(args.out))
     return finish(args, detector, history, valid_frames)
 
 # %% ../nbs/b_cli.ipynb #c035

@@ -6,15 +6,16 @@
 __all__ = ['DetectionLoss', 'PRECISIONS', 'seed_everything', 'TrainSettings', 'rate_factor', 'parameter_groups', 'frame_size',
            'input_size', 'detector_config', 'train_step', 'freeze_backbone', 'time_pass', 'time_precisions',
            'score_detections', 'validate', 'averaged', 'BestWeights', 'History', 'plot_curves', 'Budget',
-           'train_loader', 'Run', 'start_run', 'train_epoch', 'validate_run', 'fit']
+           'train_loader', 'Run', 'start_run', 'passes', 'take_step', 'validate_run', 'look_back', 'fit']
 
 # %% ../nbs/09_training.ipynb #c003
 import copy
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -50,11 +51,11 @@ class TrainSettings:
     """How to train. `minutes` (wall clock, validation included) replaces `epochs` when given.
 
     `crop`: (height, width) of a training crop, `crops_per_frame`: how many are cut from a frame each time it is decoded,
-    `scale`: their random zoom, `sign_share`: share of crops around a sign; `balance`: how far rare classes are shown more often (0: not, 1: all classes
-    alike); `backbone_rate`: learning rate of the
-    pretrained part as a share; `trainable_blocks`: its last blocks that learn, the others stay frozen (None: all learn; needed
-    for a random start); `validations`: how many during the run; `patience`: stop after so many validations without a better
-    mAP (0: never); `precision`: 'native' (see `autocast_dtype`), 'float32' or 'bfloat16'; `compile`: with `torch.compile`.
+    `scale`: their random zoom, `sign_share`: share of crops around a sign; `balance`: how far rare classes are shown more
+    often (0: not, 1: all classes alike); `backbone_rate`: learning rate of the pretrained part as a share;
+    `trainable_blocks`: its last blocks that learn, the others stay frozen (None: all learn; needed for a random start);
+    `validations`: how many, evenly over the run; `patience`: stop after so many of them without a better mAP (0: never);
+    `precision`: 'native' (see `autocast_dtype`), 'float32' or 'bfloat16'; `compile`: with `torch.compile`.
     """
     epochs: int = 4
     minutes: float | None = None
@@ -225,7 +226,8 @@ class BestWeights:
 # %% ../nbs/09_training.ipynb #c044
 @dataclass
 class History:
-    "`steps`: loss, its parts and learning rate of each step; `epochs`: mean train loss, and validation where there was one."
+    """`steps`: loss, its parts and learning rate of each step; `epochs`: a row at each end of an epoch and each validation, with
+    `epoch`: passes over the training frames so far, `train_loss`: mean since the row before, and the scores where validated."""
     steps: list[dict] = field(default_factory=list)
     epochs: list[dict] = field(default_factory=list)
 
@@ -237,12 +239,12 @@ class History:
 
 # %% ../nbs/09_training.ipynb #c046
 def plot_curves(history: History):
-    "The three curves: train loss (steps and epoch means), validation loss, validation mAP; returns the figure."
+    "The three curves: train loss (steps and means), validation loss, validation mAP; returns the figure."
     steps, epochs = history.step_table(), history.epoch_table()
     validated = epochs.dropna(subset='map')
     fig, axes = plt.subplots(1, 3, figsize=(11, 2.8), tight_layout=True)
     axes[0].plot(steps['step'], steps['loss'], alpha=.35, label='a step')
-    axes[0].plot(epochs['step'], epochs['train_loss'], marker='.', label='mean of an epoch')
+    axes[0].plot(epochs['step'], epochs['train_loss'], marker='.', label='mean since the last dot')
     axes[0].set_ylim(0, steps['loss'].quantile(0.98) * 1.1)
     axes[0].legend(fontsize=7)
     axes[1].plot(validated['step'], validated['valid_loss'], marker='.', color='tab:red')
@@ -286,6 +288,8 @@ class Run:
     best: BestWeights = field(default_factory=BestWeights)
     history: History = field(default_factory=History)
     step: int = 0
+    parts: int = 0  # of the run that are over, each of which ends with a validation
+    done: bool = False
 
     def progress(self) -> float:
         return self.budget.progress(self.step)
@@ -300,23 +304,22 @@ def start_run(detector: Detector, settings: TrainSettings, steps_per_epoch: int)
     forward = torch.compile(detector) if settings.compile else detector
     return Run(detector, settings, forward, optimizer, averaged(detector), budget)
 
-def train_epoch(run: Run, loader: DataLoader, epoch: int, loss: DetectionLoss, bar: tqdm) -> None:
-    "One pass over `loader`, or less when the budget ends; adds a row a step to the history."
-    loader.dataset.set_epoch(epoch)
-    run.detector.train()
-    clip_norm, dtype = run.settings.clip_norm, PRECISIONS[run.settings.precision]
-    for images, targets in loader:
-        if run.progress() >= 1:
-            break
-        factor = rate_factor(run.progress(), run.settings.warmup)
-        for group in run.optimizer.param_groups:
-            group['lr'] = group['base_lr'] * factor
-        losses = train_step(run.forward, images, targets, run.optimizer, loss, clip_norm, dtype)
-        run.average.update_parameters(run.detector)
-        run.step += 1
-        run.history.steps.append({'step': run.step, 'epoch': epoch, 'lr': run.settings.learning_rate * factor, **losses.as_floats()})
-        bar.update()
-        bar.set_postfix(loss=f'{losses.total.item():.3f}', epoch=epoch)
+def passes(loader: DataLoader) -> Iterator[tuple[int, Tensor, list[Target]]]:
+    "(epoch from 1 on, images, targets) without end; each epoch is shuffled and cut anew."
+    for epoch in count(1):
+        loader.dataset.set_epoch(epoch)
+        for images, targets in loader:
+            yield epoch, images, targets
+
+def take_step(run: Run, epoch: int, images: Tensor, targets: Sequence[Target], loss: DetectionLoss) -> None:
+    "A step at the rate that is due, into the averaged weights and the history."
+    factor = rate_factor(run.progress(), run.settings.warmup)
+    for group in run.optimizer.param_groups:
+        group['lr'] = group['base_lr'] * factor
+    losses = train_step(run.forward, images, targets, run.optimizer, loss, run.settings.clip_norm, PRECISIONS[run.settings.precision])
+    run.average.update_parameters(run.detector)
+    run.step += 1
+    run.history.steps.append({'step': run.step, 'epoch': epoch, 'lr': run.settings.learning_rate * factor, **losses.as_floats()})
 
 # %% ../nbs/09_training.ipynb #c054
 def validate_run(run: Run, frames: Sequence[Frame], loss: DetectionLoss, progress: bool) -> dict[str, float]:
@@ -328,31 +331,42 @@ def validate_run(run: Run, frames: Sequence[Frame], loss: DetectionLoss, progres
     return {'valid_loss': scores['loss'], 'map': scores['map'], 'map_50': scores['map_50']}
 
 # %% ../nbs/09_training.ipynb #c055
+def look_back(run: Run, steps_per_epoch: int, valid: Sequence[Frame], loss: DetectionLoss, progress: bool) -> bool:
+    "After a step: validate when that is due, and add a row to `run.history.epochs` then and where an epoch or the run ends; whether it did."
+    at = run.progress()
+    parts = math.floor(at * run.settings.validations + 1e-9)
+    due, run.parts = len(valid) > 0 and parts > run.parts, parts
+    scores = validate_run(run, valid, loss, progress) if due else {}
+    run.done = (run.progress() if due else at) >= 1  # a validation may use up the rest of the minutes
+    if not (due or run.done or run.step % steps_per_epoch == 0):
+        return False
+    since = run.history.epochs[-1]['step'] if run.history.epochs else 0
+    train_loss = float(np.mean([s['loss'] for s in run.history.steps[since:]]))
+    run.history.epochs.append({'epoch': round(run.step / steps_per_epoch, 2), 'step': run.step, 'train_loss': train_loss, **scores})
+    return True
+
+# %% ../nbs/09_training.ipynb #c068
 def fit(detector: Detector, train: Sequence[Frame], valid: Sequence[Frame] = (), settings: TrainSettings = TrainSettings(), *,
-        loss: DetectionLoss = detection_loss, progress: bool = True, after_epoch: Callable[[Run], None] | None = None) -> History:
+        loss: DetectionLoss = detection_loss, progress: bool = True, after_row: Callable[[Run], None] | None = None) -> History:
     """Train `detector` in place; afterwards it holds the best averaged weights and is in eval mode.
 
-    `train`, `valid`: frames of different drives. `loss(outputs, targets)` gives `Losses`. `after_epoch(run)` is called after
-    each epoch.
+    `train`, `valid`: frames of different drives. `loss(outputs, targets)` gives `Losses`. `after_row(run)` is called after
+    each new row of `run.history.epochs`.
     """
     seed_everything(settings.seed)
     freeze_backbone(detector, settings)
     loader = train_loader(train, detector.size, len(detector.classes), settings)
     run = start_run(detector, settings, len(loader))
-    bar = tqdm(total=run.budget.steps if settings.minutes is None else None, desc='train', disable=not progress)
-    epoch, next_validation = 0, 1 / settings.validations
-    while run.progress() < 1 and not (settings.patience and run.best.bad >= settings.patience):
-        epoch += 1
-        train_epoch(run, loader, epoch, loss, bar)
-        losses = [s['loss'] for s in run.history.steps if s['epoch'] == epoch]
-        row = {'epoch': epoch, 'step': run.step, 'train_loss': float(np.mean(losses)) if losses else math.nan}
-        if len(valid) and (run.progress() >= min(next_validation, 1)):
-            row |= validate_run(run, valid, loss, progress)
-            next_validation = (math.floor(run.progress() * settings.validations + 1e-9) + 1) / settings.validations
-        run.history.epochs.append(row)
-        if after_epoch is not None:
-            after_epoch(run)
-    bar.close()
+    detector.train()
+    with tqdm(total=run.budget.steps if settings.minutes is None else None, desc='train', disable=not progress) as bar:
+        for epoch, images, targets in passes(loader):
+            take_step(run, epoch, images, targets, loss)
+            bar.update()
+            bar.set_postfix(loss=f'{run.history.steps[-1]["loss"]:.3f}', epoch=epoch)
+            if look_back(run, len(loader), valid, loss, progress) and after_row is not None:
+                after_row(run)
+            if run.done or settings.patience and run.best.bad >= settings.patience:
+                break
     detector.load_state_dict(run.average.module.state_dict())
     run.best.restore(detector)
     detector.eval()

@@ -10,6 +10,7 @@ import textwrap
 import types
 from dataclasses import replace
 from functools import partial
+from itertools import count
 
 import numpy as np
 import pytest
@@ -264,6 +265,30 @@ def test_a_run_repeats_bit_for_bit_and_epochs_can_be_counted(tmp_path):
     assert [e['epoch'] for e in runs[0][1].epochs] == [1, 2] and all('map' in e for e in runs[0][1].epochs)
 
 
+def test_validations_are_spread_over_the_run_also_within_an_epoch(tmp_path):
+    frames, settings = fake_frames(tmp_path), replace(QUICK, epochs=1)
+    history = fit(tiny_detector(), frames[:4], frames[4:], settings, progress=False)
+    assert [(e['epoch'], e['step']) for e in history.epochs] == [(0.5, 3), (1, 6)] and all('map' in e for e in history.epochs)
+    losses = [s['loss'] for s in history.steps]
+    assert [e['train_loss'] for e in history.epochs] == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:]) / 3])
+
+
+def test_a_validation_that_uses_up_the_minutes_is_the_last(tmp_path, monkeypatch):
+    import rtsd_nb.training as training
+    clock = count()
+    monkeypatch.setattr(training.time, 'monotonic', lambda: next(clock))  # a second passes whenever somebody looks
+
+    def slow(*args, **kwargs):
+        for _ in range(40):
+            training.time.monotonic()
+        return {'loss': 1., 'map': 0.5, 'map_50': 0.5}
+    monkeypatch.setattr(training, 'validate', slow)
+    frames = fake_frames(tmp_path)
+    history = fit(tiny_detector(), frames[:4], frames[4:], replace(QUICK, minutes=1.), progress=False)
+    assert [e['map'] for e in history.epochs if 'map' in e] == [0.5]
+    assert 'map' in history.epochs[-1] and history.epochs[-1]['step'] == len(history.steps)
+
+
 def perfect_outputs(anchors, boxes, labels, n_classes, rule):
     "Outputs of a network that has learnt its lesson perfectly."
     a = rule(anchors, boxes)
@@ -396,7 +421,7 @@ def test_early_stopping_restores_the_best_and_stops(tmp_path, monkeypatch):
     monkeypatch.setattr(training, 'validate', lambda *args, **kwargs: {'loss': 1., 'map': next(scores), 'map_50': 0.})
     frames, detector = fake_frames(tmp_path), tiny_detector()
     settings = TrainSettings(trainable_blocks=None, epochs=5, crop=(96, 96), batch_size=3, validations=5, patience=2)
-    history = fit(detector, frames[:4], frames[4:], settings, progress=False, after_epoch=keep)
+    history = fit(detector, frames[:4], frames[4:], settings, progress=False, after_row=keep)
     assert [e['epoch'] for e in history.epochs] == [1, 2, 3]
     assert all(torch.equal(weights[0][k], v) for k, v in detector.state_dict().items())
 
