@@ -33,7 +33,7 @@ import rtsd_nb.detector  # noqa: E402
 from rtsd_nb.assignment import assign_by_iou_naive  # noqa: E402
 from rtsd_nb.data import open_dataset  # noqa: E402
 from rtsd_nb.detector import autocast_dtype, build_detector, quick_on_cpu  # noqa: E402
-from rtsd_nb.loss import atss, detection_loss  # noqa: E402
+from rtsd_nb.loss import detection_loss, iou_quality  # noqa: E402
 from rtsd_nb.scenes import make_scenes  # noqa: E402
 from rtsd_nb.training import TrainSettings, detector_config, seed_everything, start_run, train_loader, train_step  # noqa: E402
 
@@ -70,7 +70,7 @@ class Stopwatch:
         return ms
 
 
-def our_way(data, settings, assign=atss, fp32=False, compiled=False, quick=quick_on_cpu):
+def our_way(data, settings, assign=iou_quality, fp32=False, compiled=False, quick=quick_on_cpu):
     "A function of a batch that does our step and gives {row: ms}."
     seed_everything(settings.seed)
     with patch.object(rtsd_nb.detector, 'quick_on_cpu', quick):

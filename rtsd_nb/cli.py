@@ -106,8 +106,8 @@ def detector_arguments(p: argparse.ArgumentParser) -> argparse.ArgumentParser:
     p.add_argument('--neck', choices=NECKS, help=f'(default: {DetectorConfig.neck})')
     p.add_argument('--strides', type=parse_strides, help='of the levels that predict, like 8 or 8,16 (default: 8)')
     p.add_argument('--coder', choices=tuple(CODERS), help=f'what the network says of a box (default: {DetectorConfig.coder})')
-    p.add_argument('--no-objectness', dest='objectness', action='store_const', const=False,
-                   help='score each class by itself: better for a handful of common classes, much worse for many rare ones')
+    p.add_argument('--objectness', action=argparse.BooleanOptionalAction,
+                   help='learn what is a sign from all classes together (default: with more than eight classes)')
     p.add_argument('--assign', choices=tuple(LOSSES), default='atss-quality',
                    help="which anchors learn a sign, and (quality, aligned) whether a score learns how well its box sits (default: %(default)s)")
     return p

@@ -115,8 +115,10 @@ def input_size(frames: Sequence[Frame], small: float = 27., most: float = 1.5, m
 # %% ../nbs/09_training.ipynb #c027
 def detector_config(frames: Sequence[Frame], classes: Sequence[str], size: tuple[int, int] | None = None, n_shapes: int = 5,
                     **kwargs) -> DetectorConfig:
-    "A `DetectorConfig` with `n_shapes` anchor shapes a level for the boxes of `frames`; `kwargs` are other fields of it, such as `strides`."
+    """A `DetectorConfig` with `n_shapes` anchor shapes a level for the boxes of `frames`, and with objectness for more than eight
+    `classes`; `kwargs` are other fields of it, such as `strides`. ValueError when no frame has a box."""
     size = size or input_size(frames)
+    kwargs.setdefault('objectness', len(classes) > 8)
     sizes_wh = [(f.boxes[:, 2:] - f.boxes[:, :2]) * fit_scale(f.size, size) for f in frames if len(f.boxes)]
     if not sizes_wh:
         raise ValueError('no frame of the training part has a box: nothing to learn')
