@@ -12,7 +12,7 @@ STATED := settings.ini setup.py pyproject.toml requirements-lock.txt
 # One thread a process: two torch processes with two threads each spin against each other.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help tour test test-fast fuzz notebooks stable export readme lab clean
+.PHONY: help tour test test-fast fuzz notebooks stable export readme lab bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make export     notebooks -> rtsd_nb/"
 	@echo "make readme     nbs/index.ipynb -> README.md"
 	@echo "make lab        open the course in JupyterLab"
+	@echo "make bench-gpu  training and inference on a GPU, beside other loops (without one: only that it runs)"
 	@echo "make clean      remove what was built, except $(VENV) and runs/"
 
 # ---- set-up: stamps keep a second call from installing again ----
@@ -75,6 +76,9 @@ readme: $(VENV)/test-ready
 
 lab: $(VENV)/test-ready
 	$(BIN)/jupyter lab nbs
+
+bench-gpu: $(VENV)/tour-ready
+	$(BIN)/python benchmarks/bench_gpu.py
 
 clean:
 	rm -rf build dist _proc _docs *.egg-info .pytest_cache .hypothesis nbs/.last_checked nbs/.ipynb_checkpoints

@@ -15,6 +15,7 @@ import argparse
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -75,7 +76,7 @@ def our_way(data, settings, assign=iou_quality, fp32=False, compiled=False, quic
     seed_everything(settings.seed)
     with patch.object(rtsd_nb.detector, 'quick_on_cpu', quick):
         detector = build_detector(detector_config(data.frames, data.classes), trainable_blocks=settings.trainable_blocks).train()
-    run, watch = start_run(detector, settings, 1), Stopwatch()
+    run, watch = start_run(detector, data.frames, replace(settings, precision='float32') if fp32 else settings), Stopwatch()
     if fp32:
         detector.to(memory_format=torch.contiguous_format)
         detector.backbone.register_forward_pre_hook(lambda module, args: (args[0].contiguous(),))
@@ -87,7 +88,7 @@ def our_way(data, settings, assign=iou_quality, fp32=False, compiled=False, quic
     update = watch.timed('average of weights', run.average.update_parameters)
 
     def way(images, targets):
-        step(detector, images, targets, run.optimizer, loss, settings.clip_norm, torch.float32 if fp32 else None)
+        step(run, [(images, targets)], loss)
         update(detector)
         return watch.read()
     return way

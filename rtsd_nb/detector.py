@@ -6,24 +6,34 @@
 __all__ = ['CHECKPOINT_FORMAT', 'Outputs', 'pad_to_multiple', 'Detector', 'autocast_dtype', 'autocast', 'Float32Forward',
            'is_depthwise', 'ClampBits', 'ShortForward', 'quick_on_cpu', 'DetectorConfig', 'build_detector', 'detect',
            'eval_mode', 'conv_norm_pairs', 'fold_norm', 'folded', 'same_answers', 'predict_frames', 'detect_tiled',
-           'native_window', 'predict_tiled', 'save_detector', 'read_checkpoint', 'load_detector']
+           'native_window', 'predict_tiled', 'write_atomically', 'torch_bytes', 'safetensors_bytes', 'save_detector',
+           'load_safetensors', 'read_checkpoint', 'load_detector']
 
 # %% ../nbs/06_detector.ipynb #c003
 import copy
+import io
+import json
 import os
+import pickle
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
+
+# %% ../nbs/06_detector.ipynb #c127
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # without ipywidgets a progress bar is text: nothing to warn of
+    from tqdm.auto import tqdm
 
 # %% ../nbs/06_detector.ipynb #c004
 from . import neck as necks
@@ -137,9 +147,9 @@ class Detector(nn.Module):
 
 # %% ../nbs/06_detector.ipynb #c040
 def autocast_dtype(device: str | torch.device = 'cpu') -> torch.dtype:
-    "bfloat16 where the `device` computes it natively, else float32 (no autocast)."
+    "bfloat16 where the `device` computes it natively; else float16 on a GPU, float32 (no autocast) on a CPU."
     if torch.device(device).type == 'cuda':
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     native = getattr(torch.cpu, '_is_avx512_bf16_supported', lambda: False)()
     return torch.bfloat16 if native else torch.float32
 
@@ -354,39 +364,83 @@ def predict_tiled(detector: Detector, frames: Sequence[Frame], tile: tuple[int, 
     samples = tqdm(FrameDataset(frames, Transform(native_window)), 'predict', disable=not progress, leave=False)
     return [detect_tiled(detector, image, tile, overlap, batch_size, **kwargs) for image, _ in samples]
 
+# %% ../nbs/06_detector.ipynb #c120
+def write_atomically(path: str | Path, content: bytes) -> None:
+    "Make `content` the content of the file `path` in one step; an OSError leaves what was there before."
+    path = Path(path)
+    partial = path.with_name(path.name + '.partial')
+    try:
+        with open(partial, 'wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+def torch_bytes(content: dict) -> bytes:
+    "What `torch.save` writes."
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
 # %% ../nbs/06_detector.ipynb #c044
 CHECKPOINT_FORMAT = 1
 
+def safetensors_bytes(detector: Detector, extra: dict) -> bytes:
+    "Weights as safetensors, the description and `extra` as JSON in its metadata."
+    weights = {name: value.detach().cpu().contiguous() for name, value in detector.state_dict().items()}
+    about = {'format': CHECKPOINT_FORMAT, 'kind': 'detector', 'config': asdict(detector.config), **extra}
+    return safetensors.torch.save(weights, {'format': 'pt', 'rtsd_nb': json.dumps(about)})
+
 def save_detector(detector: Detector, path: str | Path, **extra) -> None:
-    "Write weights and configuration of `detector`, and plain values `extra`, to `path` in one step."
+    "Write weights and configuration of `detector`, and plain values `extra`, to `path` in one step; a path on .safetensors gets that format."
     if detector.config is None:
         raise ValueError('only a detector made by build_detector can be saved: it knows its configuration')
-    path = Path(path)
-    content = {'format': CHECKPOINT_FORMAT, 'config': asdict(detector.config), 'weights': detector.state_dict(), **extra}
-    partial = path.with_name(path.name + '.partial')
-    torch.save(content, partial)
-    os.replace(partial, path)
+    if Path(path).suffix == '.safetensors':
+        content = safetensors_bytes(detector, extra)
+    else:
+        content = torch_bytes({'format': CHECKPOINT_FORMAT, 'kind': 'detector', 'config': asdict(detector.config),
+                               'weights': detector.state_dict(), **extra})
+    write_atomically(path, content)
 
 # %% ../nbs/06_detector.ipynb #c045
-def read_checkpoint(path: str | Path) -> dict:
-    "The content of a checkpoint; never runs code from it. ValueError when `path` is not one of ours."
+def load_safetensors(path: Path) -> dict:
+    "The content of a safetensors file of ours, as a checkpoint of torch would hold it."
+    with safetensors.safe_open(path, 'pt') as file:
+        about = json.loads((file.metadata() or {}).get('rtsd_nb', '{}'))
+    return about | {'weights': safetensors.torch.load_file(path)}
+
+def read_checkpoint(path: str | Path, kind: str = 'detector') -> dict:
+    "The content of a checkpoint of a `kind`; never runs code from it. FileNotFoundError, or ValueError that says what is wrong with it."
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such checkpoint')
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        content = load_safetensors(path) if path.suffix == '.safetensors' else torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f'{path} is not a checkpoint of rtsd_nb: it holds more than tensors and plain values, which could run code when '
+                         'opened, or is damaged; it was not opened') from error
     except Exception as error:
-        raise ValueError(f'{path} is not a checkpoint of rtsd_nb or is damaged: {error}') from error
+        raise ValueError(f'{path} is not a checkpoint of rtsd_nb, or it is damaged or cut off ({(str(error) or "it ends too soon")[:100]}); '
+                         'copy it again, or take another one') from error
     if not isinstance(content, dict) or content.get('format') != CHECKPOINT_FORMAT:
         raise ValueError(f'{path} is not a checkpoint of rtsd_nb (format {CHECKPOINT_FORMAT}); write one with save_detector')
+    if (found := content.get('kind', 'detector')) != kind:
+        raise ValueError(f'{path} holds a {found}, where a {kind} is needed')
     return content
 
 # %% ../nbs/06_detector.ipynb #c046
 def load_detector(path: str | Path, device: str | torch.device = 'cpu') -> Detector:
-    "The detector of a checkpoint (a file, or a run folder with `checkpoint.pt` in it), in eval mode on `device`."
+    "The detector of a checkpoint (a file, or a run folder with `best.pt` in it), in eval mode on `device`; errors as in `read_checkpoint`."
     path = Path(path)
-    content = read_checkpoint(path / 'checkpoint.pt' if path.is_dir() else path)
-    config = DetectorConfig(**content['config'])
-    detector = build_detector(config, weights=None)
-    detector.load_state_dict(content['weights'])
+    path = path / 'best.pt' if path.is_dir() else path
+    content = read_checkpoint(path)
+    try:
+        config = DetectorConfig(**content['config'])
+        detector = build_detector(config, weights=None)
+        detector.load_state_dict(content['weights'])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f'{path}: weights and description do not belong together, or come from another version of rtsd_nb ({str(error)[:300]})') from error
     return detector.to(device).eval()

@@ -198,15 +198,21 @@ def iou_quality(outputs: Outputs, target: Target, assign: Assigner = atss) -> As
 # %% ../nbs/08_loss.ipynb #c034
 @dataclass
 class Losses:
-    "The loss of a batch and its parts (scalars, already weighted), and the number of positive anchors."
+    """The loss of a batch and its parts (scalars, already weighted), the number of positive anchors, and the sum of their
+    weights, by which the parts were divided (by 1 where it was less)."""
     box: Tensor
     objectness: Tensor
     classes: Tensor
     positives: int
+    weight: float
 
     @property
     def total(self) -> Tensor:
         return self.box + self.objectness + self.classes
+
+    @property
+    def divisor(self) -> float:
+        return max(self.weight, 1.)
 
     def as_floats(self) -> dict[str, float]:
         return {'loss': self.total.item(), 'box': self.box.item(), 'objectness': self.objectness.item(), 'class': self.classes.item()}
@@ -236,5 +242,5 @@ def detection_loss(outputs: Outputs, targets: Sequence[Target], assign: Assigner
         classes = classes + class_loss(frame.class_logits[0], assignment, target.labels, frame.objectness is not None, score_loss, weigh)
         if frame.objectness is not None:
             objectness = objectness + objectness_loss(frame.objectness[0], assignment, score_loss)
-    n = max(weight, 1)
-    return Losses(box_weight * box / n, objectness_weight * objectness / n, class_weight * classes / n, positives)
+    n = max(weight, 1.)
+    return Losses(box_weight * box / n, objectness_weight * objectness / n, class_weight * classes / n, positives, weight)

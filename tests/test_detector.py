@@ -30,20 +30,16 @@ from rtsd_nb.loss import atss, detection_loss, iou_thresholds
 from rtsd_nb.training import (BestWeights, Budget, TrainSettings, detector_config, fit, rate_factor, start_run, time_precisions,
                               validate)
 
+import folders
 from conftest import SHARED
+from folders import square_frames
 
 SIZES = rtsd_like_sizes(1500)
 SHAPES = anchor_shapes(SIZES, 5)
 
 
-def tiny_config(classes=('a', 'b', 'c'), **kwargs):
-    shapes = (tuple(map(tuple, SHAPES.tolist())),)
-    return DetectorConfig(classes=classes, shapes=shapes, backbone='mobilenetv3_small_050', size=(96, 128), channels=16, **kwargs)
-
-
 def tiny_detector(**kwargs):
-    torch.manual_seed(0)
-    return build_detector(tiny_config(**kwargs), weights=None)
+    return folders.tiny_detector(shapes=(tuple(map(tuple, SHAPES.tolist())),), **kwargs)
 
 
 def random_signs(n, generator, size=(720, 1280)):
@@ -226,27 +222,12 @@ def test_defect_19_best_weights_are_a_copy():
     assert torch.equal(model.weight, first['weight'])
 
 
-def fake_frames(folder, n=6):
-    "Frames with one square each, its colour tells the class, as PNG files."
-    import cv2
-    rng, frames = np.random.default_rng(0), []
-    for i in range(n):
-        image = np.full((96, 128, 3), 100, np.uint8)
-        x, y = rng.integers(10, 90), rng.integers(10, 60)
-        image[y:y + 24, x:x + 24] = [(30, 30, 220), (30, 220, 30), (220, 30, 30)][i % 3]
-        cv2.imwrite(str(folder / f'{i}.png'), image)
-        box = torch.tensor([[x, y, x + 24, y + 24]], dtype=torch.float32)
-        frames.append(Frame(f'{i}.png', path=folder / f'{i}.png', size=(96, 128), boxes=box, labels=torch.tensor([i % 3]),
-                            drive=str(i), sign_ids=torch.tensor([-1])))
-    return frames
-
-
 QUICK = TrainSettings(trainable_blocks=None, epochs=2, crop=(96, 96), batch_size=3, validations=2)
 
 
 def test_defect_20_two_experiments_do_not_touch_each_other(tmp_path):
     # there: the runner restores through globals; a second experiment rewrites the first one's model
-    frames = fake_frames(tmp_path)
+    frames = square_frames(tmp_path)
     first = tiny_detector()
     fit(first, frames[:4], frames[4:], QUICK, progress=False)
     before = copy.deepcopy(first.state_dict())
@@ -255,7 +236,7 @@ def test_defect_20_two_experiments_do_not_touch_each_other(tmp_path):
 
 
 def test_a_run_repeats_bit_for_bit_and_epochs_can_be_counted(tmp_path):
-    frames, runs = fake_frames(tmp_path), []
+    frames, runs = square_frames(tmp_path), []
     for _ in range(2):
         detector = tiny_detector()
         history = fit(detector, frames[:4], frames[4:], QUICK, progress=False)
@@ -266,7 +247,7 @@ def test_a_run_repeats_bit_for_bit_and_epochs_can_be_counted(tmp_path):
 
 
 def test_validations_are_spread_over_the_run_also_within_an_epoch(tmp_path):
-    frames, settings = fake_frames(tmp_path), replace(QUICK, epochs=1)
+    frames, settings = square_frames(tmp_path), replace(QUICK, epochs=1)
     history = fit(tiny_detector(), frames[:4], frames[4:], settings, progress=False)
     assert [(e['epoch'], e['step']) for e in history.epochs] == [(0.5, 3), (1, 6)] and all('map' in e for e in history.epochs)
     losses = [s['loss'] for s in history.steps]
@@ -283,7 +264,7 @@ def test_a_validation_that_uses_up_the_minutes_is_the_last(tmp_path, monkeypatch
             training.time.monotonic()
         return {'loss': 1., 'map': 0.5, 'map_50': 0.5}
     monkeypatch.setattr(training, 'validate', slow)
-    frames = fake_frames(tmp_path)
+    frames = square_frames(tmp_path)
     history = fit(tiny_detector(), frames[:4], frames[4:], replace(QUICK, minutes=1.), progress=False)
     assert [e['map'] for e in history.epochs if 'map' in e] == [0.5]
     assert 'map' in history.epochs[-1] and history.epochs[-1]['step'] == len(history.steps)
@@ -316,7 +297,7 @@ def test_defect_21_validation_loss_of_a_perfect_network_is_zero(anchors):
 
 def test_defect_21_validation_uses_the_loss_of_training(tmp_path):
     detector = tiny_detector().eval()
-    frames = fake_frames(tmp_path, 2)
+    frames = square_frames(tmp_path, 2)
     from rtsd_nb.samples import FrameDataset, collate, fit_transform
     images, targets = collate([FrameDataset(frames, fit_transform(detector.size))[i] for i in range(2)])
     with torch.inference_mode():
@@ -364,7 +345,7 @@ def test_defect_24_the_learning_rate_never_climbs_again():
 
 def test_defect_33_kmeans_anchors_are_those_that_the_detector_uses(tmp_path):
     # there: computed and then not passed; the tuple did not fit the Detector
-    frames = fake_frames(tmp_path)
+    frames = square_frames(tmp_path)
     config = detector_config(frames, ('a', 'b', 'c'), backbone='mobilenetv3_small_050', channels=16)
     detector = build_detector(config, weights=None)
     assert torch.allclose(detector.shapes[0], torch.tensor([[27., 27]]), atol=0.01), 'signs of 24 px, enlarged to 27'
@@ -396,7 +377,7 @@ def test_an_unknown_sign_has_no_loss(anchors):
 @pytest.mark.parametrize('objectness', [True, False])
 def test_a_few_steps_learn_coloured_squares(tmp_path, rule, objectness):
     # the loss, not AP, which is unstable on a handful of frames
-    frames = fake_frames(tmp_path)
+    frames = square_frames(tmp_path)
     detector = tiny_detector(objectness=objectness)
     settings = TrainSettings(trainable_blocks=None, epochs=25, crop=(96, 96), batch_size=3, validations=1, learning_rate=1e-2)
     history = fit(detector, frames, settings=settings, loss=partial(detection_loss, assign=rule), progress=False)
@@ -409,7 +390,7 @@ def test_loss_that_is_not_finite_names_the_frames(tmp_path):
     with torch.no_grad():
         detector.head.deltas.bias.fill_(float('nan'))
     with pytest.raises(FloatingPointError, match=r'\.png'):
-        fit(detector, fake_frames(tmp_path), settings=QUICK, progress=False)
+        fit(detector, square_frames(tmp_path), settings=QUICK, progress=False)
 
 
 def test_early_stopping_restores_the_best_and_stops(tmp_path, monkeypatch):
@@ -417,11 +398,12 @@ def test_early_stopping_restores_the_best_and_stops(tmp_path, monkeypatch):
     scores, weights = iter([0.5, 0.4, 0.3, 0.2, 0.1]), []
 
     def keep(run):
-        weights.append(copy.deepcopy(run.average.module.state_dict()))
+        if len(run.history.epochs) > len(weights):
+            weights.append(copy.deepcopy(run.average.module.state_dict()))
     monkeypatch.setattr(training, 'validate', lambda *args, **kwargs: {'loss': 1., 'map': next(scores), 'map_50': 0.})
-    frames, detector = fake_frames(tmp_path), tiny_detector()
+    frames, detector = square_frames(tmp_path), tiny_detector()
     settings = TrainSettings(trainable_blocks=None, epochs=5, crop=(96, 96), batch_size=3, validations=5, patience=2)
-    history = fit(detector, frames[:4], frames[4:], settings, progress=False, after_row=keep)
+    history = fit(detector, frames[:4], frames[4:], settings, progress=False, after_step=keep)
     assert [e['epoch'] for e in history.epochs] == [1, 2, 3]
     assert all(torch.equal(weights[0][k], v) for k, v in detector.state_dict().items())
 
@@ -431,7 +413,7 @@ def test_minutes_bound_a_run(tmp_path, monkeypatch):
     clock = iter(range(10_000))                                    # each look at the clock is one second later
     monkeypatch.setattr(training, 'time', types.SimpleNamespace(monotonic=lambda: float(next(clock))))
     settings = TrainSettings(trainable_blocks=None, minutes=1, crop=(96, 96), batch_size=3)
-    rates = fit(tiny_detector(), fake_frames(tmp_path), settings=settings, progress=False).step_table().lr
+    rates = fit(tiny_detector(), square_frames(tmp_path), settings=settings, progress=False).step_table().lr
     assert 10 < len(rates) < 60, 'a minute of such a clock holds fewer than 60 steps'
     assert rates.iloc[-1] < 0.1 * rates.max(), 'the schedule is fitted to the minute'
 
@@ -475,13 +457,13 @@ def test_depthwise_convolutions_train_in_float32_beside_bfloat16(tmp_path):
         twin(x).sum().backward()
     plain(x).sum().backward()
     assert torch.equal(twin.weight.grad, plain.weight.grad), 'gradients are those of float32'
-    save_detector(copy.deepcopy(detector), tmp_path / 'checkpoint.pt')
+    save_detector(copy.deepcopy(detector), tmp_path / 'best.pt')
     assert load_detector(tmp_path).state_dict().keys() == detector.state_dict().keys()
 
 
 def test_precision_is_chosen_by_name_and_by_measurement(tmp_path):
     with pytest.raises(ValueError, match="half.*native, float32, bfloat16"):
-        start_run(tiny_detector(), TrainSettings(precision='half'), 1)
+        start_run(tiny_detector(), square_frames(tmp_path), TrainSettings(precision='half'))
     seen = []
     detector = tiny_detector()
     detector.head.register_forward_hook(lambda head, args, out: seen.append(out[0].dtype))
@@ -490,7 +472,7 @@ def test_precision_is_chosen_by_name_and_by_measurement(tmp_path):
     assert set(seen) == {torch.float32, torch.bfloat16} if len(times) == 2 else {torch.float32}
     for precision in ('float32', 'bfloat16'):
         seen.clear()
-        fit(detector, fake_frames(tmp_path)[:2], settings=replace(QUICK, epochs=1, precision=precision), progress=False)
+        fit(detector, square_frames(tmp_path)[:2], settings=replace(QUICK, epochs=1, precision=precision), progress=False)
         assert set(seen) == {getattr(torch, precision)}
 
 
@@ -502,7 +484,7 @@ def test_a_compiled_run_trains_the_detector_itself(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, 'compile', fake_compile)
     detector = tiny_detector()
     before = copy.deepcopy(detector.state_dict())
-    fit(detector, fake_frames(tmp_path)[:2], settings=replace(QUICK, epochs=1, compile=True), progress=False)
+    fit(detector, square_frames(tmp_path)[:2], settings=replace(QUICK, epochs=1, compile=True), progress=False)
     assert made == [detector]
     assert any(not torch.equal(before[k], v) for k, v in detector.state_dict().items())
 
