@@ -33,7 +33,7 @@ except ImportError:
     pass
 
 OPTIONS = ['--backbone', 'mobilenetv3_small_050', '--weights', 'none', '--size', '96x128', '--batch-size', '4', '--epochs', '3',
-           '--validations', '3', '--patience', '0', '--seed', '1', '--quiet']
+           '--validations', '1', '--patience', '0', '--seed', '1', '--quiet']
 
 
 def draw_frames(folder, n=12):

@@ -44,6 +44,8 @@ from .head import CODERS
 from .inference import detections_table, draw_detections, find_images, readable_frames, relabel
 from .loss import atss, by_targets, detection_loss, iou_thresholds, task_aligned
 from .metrics import Evaluation, evaluate
+from .errors import judge, missing_labels
+from .evalreport import write_evaluation_report
 from .runs import (Recorder, environment, prediction_pictures, read_json, read_state, runs_table, save_bad_batch, stopping_gently,
                           write_figure, write_json, write_table)
 from .scenes import make_scenes
@@ -176,7 +178,8 @@ def eval_parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser('rtsd-eval', description='Score a trained detector on annotated frames.')
     p.add_argument('run', type=Path, help='run folder or checkpoint')
     p.add_argument('--data', type=Path, help='annotated frames, any of the layouts (default: the embedded data)')
-    p.add_argument('--out', type=Path, help='folder for metrics.json and predictions.png (default: RUN/eval)')
+    p.add_argument('--out', type=Path, help='folder for metrics.json, predictions.png and report/index.html (default: RUN/eval)')
+    p.add_argument('--missing-labels', type=Path, metavar='FILE', help='write a CSV of sure detections on nothing: perhaps signs that nobody annotated')
     p.add_argument('--split', help="only the valid part of this split: a CSV such as RUN/split.csv, a seed, or 'official'")
     p.add_argument('--size', type=parse_size, help='network input HEIGHTxWIDTH (default: as trained)')
     return common_arguments(reading_arguments(p))
@@ -566,6 +569,12 @@ def evaluate_run(args: argparse.Namespace) -> Evaluation:
     found = predict_frames(folded(detector), frames, args.size, progress=not args.quiet)
     evaluation = evaluate(found, frames, detector.classes)
     write_evaluation(out, evaluation, frames, found, detector.classes)
+    page = write_evaluation_report(found, frames, detector.classes, out / 'report' / 'index.html', f'{args.run.name} on {data.layout}')
+    print(f'\nreport: {page}')
+    if args.missing_labels:
+        table = missing_labels(judge(found, frames), frames, found, detector.classes)
+        write_table(args.missing_labels, table)
+        print(f'{len(table)} detections on nothing, perhaps unlabelled signs: {args.missing_labels}')
     return evaluation
 
 # %% ../nbs/b_cli.ipynb #c039

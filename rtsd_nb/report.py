@@ -13,7 +13,7 @@ __all__ = ['RTSD_SIZES', 'FILL', 'ALERT', 'GUIDE', 'INPUTS', 'PAGE', 'STYLE', 'b
            'listed', 'headline', 'class_warnings', 'frame_warnings', 'row_warnings', 'split_warnings', 'Picture',
            'Table', 'Section', 'data_uri', 'drawn', 'photograph', 'cell_text', 'percent', 'as_table', 'class_section',
            'size_section', 'frame_section', 'drive_section', 'split_section', 'photo_section', 'problem_section',
-           'write_report']
+           'render_page', 'write_report']
 
 # %% ../nbs/02c_report.ipynb #c003
 import base64
@@ -669,7 +669,7 @@ PAGE = '''<!doctype html>
 <link rel="icon" href="data:,"><style>{{ style|safe }}</style></head>
 <body><main><h1>{{ title }}</h1><p class="lead">{{ headline }}</p>
 <nav><ul>{% for s in sections %}<li><a href="#s{{ loop.index }}">{{ s.title }}</a></li>{% endfor %}</ul></nav>
-<h2>Before training</h2>
+<h2>{{ warned }}</h2>
 {% if warnings %}<ul class="warnings">{% for w in warnings %}<li>{{ w }}</li>{% endfor %}</ul>{% else %}<p>Nothing stands out.</p>{% endif %}
 {% macro picture(p) %}<figure><img src="{{ p.uri }}" alt="{{ p.alt }}"><figcaption>{{ p.caption }}</figcaption></figure>{% endmacro %}
 {% macro cells(t) %}<div class="scroll" tabindex="0" role="region" aria-label="{{ t.caption }}"><table>
@@ -707,6 +707,12 @@ details { margin: 1rem 0; } summary { cursor: pointer; font-weight: 600; }
   td { white-space: normal; overflow-wrap: normal; } }
 '''
 
+# %% ../nbs/02c_report.ipynb #c300
+def render_page(title, headline, warnings, sections, warned='Before training'):
+    "One HTML page that needs nothing else: title, a sentence, warnings under the heading `warned`, and `Section`s."
+    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True).from_string(PAGE)
+    return page.render(title=title, style=STYLE, headline=headline, warned=warned, warnings=warnings, sections=sections)
+
 # %% ../nbs/02c_report.ipynb #c103
 def write_report(annotations,  # what `open_dataset` found, with or without images
                  file,  # the HTML file to write
@@ -730,8 +736,6 @@ def write_report(annotations,  # what `open_dataset` found, with or without imag
         sections.append(split_section(d, *split))
     if d.has_images: sections.append(photo_section(d, crops, colour_frames))
     sections.append(problem_section(d, most_problems))
-    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True).from_string(PAGE)
-    text = page.render(title=title or f'Data report: {annotations.layout}', style=STYLE, headline=headline(d), warnings=warnings, sections=sections)
     file = Path(file)
-    file.write_text(text, encoding='utf-8')
+    file.write_text(render_page(title or f'Data report: {annotations.layout}', headline(d), warnings, sections), encoding='utf-8')
     return file

@@ -640,5 +640,5 @@ def plot_rate_range(table: pd.DataFrame, chosen: float | None = None, ax=None):
     if chosen is not None:
         ax.axvline(chosen, color='tab:red', ls='--', lw=1, label=f'{chosen:g}, the default')
         ax.legend(fontsize=7)
-    ax.set(xscale='log', xlabel='learning rate', ylabel='loss of the step', ylim=(0, 2 * table.smooth.iloc[0]))
+    ax.set(xscale='log', xlabel='learning rate', ylabel='loss of the step', ylim=(0, 1.5 * table.smooth.iloc[0]))
     return ax

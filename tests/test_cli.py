@@ -12,7 +12,7 @@ import pytest
 from rtsd_nb.cli import data_command, eval_command, predict_command, train_command
 from rtsd_nb.detector import load_detector
 
-SMALL = ['--epochs', '1', '--batch-size', '4', '--weights', 'none', '--quiet']
+SMALL = ['--epochs', '1', '--validations', '1', '--batch-size', '4', '--weights', 'none', '--quiet']
 
 
 def write_frame(path, size=(240, 320), sign=None):
