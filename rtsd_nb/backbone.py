@@ -10,13 +10,14 @@ __all__ = ['dry_run', 'map_layout', 'Unit', 'find_units', 'find_taps', 'check_ch
            'backbone_costs']
 
 # %% ../nbs/03_backbone.ipynb #c004
-import difflib, importlib.util, logging, socket, threading
+import difflib, importlib.util, logging, socket, threading, warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
+warnings.filterwarnings('ignore', 'IProgress not found')  # without ipywidgets a progress bar is text: nothing to warn of
 import timm, torch, torchvision
 from torch import nn
 from torch.func import functional_call

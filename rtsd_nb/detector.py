@@ -15,7 +15,6 @@ import io
 import json
 import os
 import pickle
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,11 +29,6 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.data import DataLoader
 
-# %% ../nbs/06_detector.ipynb #c127
-with warnings.catch_warnings():
-    warnings.simplefilter('ignore')  # without ipywidgets a progress bar is text: nothing to warn of
-    from tqdm.auto import tqdm
-
 # %% ../nbs/06_detector.ipynb #c004
 from . import neck as necks
 from .backbone import Backbone, make_backbone
@@ -43,6 +37,7 @@ from .data import Frame
 from .head import CODERS, LOG_SIZE, BoxCoder, Head, grid_anchors
 from .postprocess import find_candidates, merge_tiles, suppress, tile_grid, to_frame_pixels
 from .samples import GREY, FrameDataset, Transform, Window, collate, fit_transform
+from tqdm.auto import tqdm
 
 # %% ../nbs/06_detector.ipynb #c008
 @dataclass

@@ -18,6 +18,7 @@ import os
 import random
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+warnings.filterwarnings('ignore', 'IProgress not found')  # without ipywidgets a progress bar is text: nothing to warn of
 from accelerate import Accelerator
 from accelerate.utils import broadcast, find_executable_batch_size, gather_object
 from fastcore.basics import patch
@@ -40,11 +42,12 @@ from .boxes import Detections
 from .data import Frame
 from .samples import (FrameDataset, Target, class_weights, collate, crop_transform, fit_scale, fit_transform, make_loader,
                              repeat_rare)
-from .detector import Detector, DetectorConfig, Outputs, autocast, autocast_dtype, eval_mode, folded, tqdm
+from .detector import Detector, DetectorConfig, Outputs, autocast, autocast_dtype, eval_mode, folded
 from .head import anchor_shapes, level_shapes
 from .loss import Losses, detection_loss
 from .metrics import library_map, outside_ignored
 from .postprocess import to_frame_pixels
+from tqdm.auto import tqdm
 
 # %% ../nbs/09_training.ipynb #c008
 def seed_everything(seed: int) -> None:
