@@ -51,6 +51,7 @@ from .runs import (Recorder, environment, prediction_pictures, read_json, read_s
 from .scenes import make_scenes
 from .training import (PRECISIONS, History, TrainSettings, detector_config, fit, largest_batch, peak_memory, plot_curves, seed_everything,
                               time_precisions)
+from tqdm.auto import tqdm
 
 # %% ../nbs/b_cli.ipynb #c008
 def parse_size(text: str) -> tuple[int, int]:
@@ -482,7 +483,7 @@ def train(args: argparse.Namespace) -> Evaluation | None:
         train_frames, valid_frames = split_of(data, args.split, args.shared_drives, not args.ignore_sign_ids)
         print_split(train_frames, valid_frames, data.classes)
         detector, settings, state = prepare(args, data, train_frames, valid_frames)
-        recorder = Recorder(args.out, valid_frames, report=print) if first else None
+        recorder = Recorder(args.out, valid_frames, report=tqdm.write) if first else None  # above the bar, where there is one
         with say_what_is_left(args.out, recorder), stopping_gently() as should_stop:
             if first:
                 recorder.saved, recorder.should_stop = state and state['step'], should_stop
