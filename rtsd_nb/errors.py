@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KINDS', 'WELL', 'NOTHING', 'judge_detection', 'Judged', 'judge_frame_errors', 'judge', 'mended', 'mean_ap',
            'error_table', 'plot_errors', 'confusion', 'plot_confusion', 'calibration', 'calibration_error',
-           'plot_calibration', 'recall_table', 'worst_misses', 'surest_false', 'enlarged', 'plot_gallery',
+           'plot_calibration', 'recall_table', 'worst_misses', 'surest_false', 'enlarged', 'cut_of', 'plot_gallery',
            'missing_labels', 'ClassRecord', 'class_record', 'weighted_ap', 'bootstrap', 'operating_points']
 
 # %% ../nbs/10a_errors.ipynb #c003
@@ -221,6 +221,14 @@ def enlarged(frame: Frame, box: torch.Tensor, colour: tuple[int, int, int], side
     return draw_boxes(part, box[None] - torch.tensor([x1, y1, x1, y1]), None, colour, enlarge=times)
 
 # %% ../nbs/10a_errors.ipynb #c046
+def cut_of(row, frames: Sequence[Frame], found: Sequence[Detections], classes: Sequence[str]) -> tuple[np.ndarray, str]:
+    "(picture, caption) of a row (`itertuples`) of `Judged.detections` (red) or `Judged.truths` (yellow)."
+    if hasattr(row, 'score'):
+        box, colour, caption = found[row.frame].boxes[row.index], RED, f'{classes[row.label]} {row.score:.2f}'
+    else:
+        box, colour, caption = frames[row.frame].boxes[row.truth], YELLOW, f'{classes[row.label]} {row.side:.0f} px'
+    return enlarged(frames[row.frame], box.cpu(), colour), caption
+
 def plot_gallery(rows: pd.DataFrame, frames: Sequence[Frame], found: Sequence[Detections], classes: Sequence[str], columns: int = 4):
     "Cuts of the rows of `Judged.truths` (yellow) or `Judged.detections` (red), `columns` a line; the figure, or None without rows."
     if not len(rows):
@@ -228,11 +236,8 @@ def plot_gallery(rows: pd.DataFrame, frames: Sequence[Frame], found: Sequence[De
     lines = -(-len(rows) // columns)
     fig, axes = plt.subplots(lines, columns, figsize=(2 * columns, 2.2 * lines), dpi=70, layout='constrained', squeeze=False)
     for ax, row in zip(axes.flat, rows.itertuples()):
-        if 'score' in rows:
-            box, colour, caption = found[row.frame].boxes[row.index], RED, f'{classes[row.label]} {row.score:.2f}'
-        else:
-            box, colour, caption = frames[row.frame].boxes[row.truth], YELLOW, f'{classes[row.label]} {row.side:.0f} px'
-        show_image(enlarged(frames[row.frame], box.cpu(), colour), ax, caption)
+        image, caption = cut_of(row, frames, found, classes)
+        show_image(image, ax, caption)
     for ax in axes.flat[len(rows):]:
         ax.axis('off')
     return fig

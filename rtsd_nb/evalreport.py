@@ -9,7 +9,6 @@ __all__ = ['number', 'numbers', 'score_section', 'error_section', 'mistaken', 'c
 # %% ../nbs/10b_evalreport.ipynb #c003
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,8 @@ import pandas as pd
 from .boxes import Detections
 from .data import Frame
 from .report import Picture, Section, as_table, counted, drawn, listed, percent, photograph, render_page
-from .metrics import RED, YELLOW, Evaluation, evaluate, plot_precision_recall
-from .errors import (Judged, bootstrap, calibration, calibration_error, confusion, enlarged, error_table, judge, missing_labels,
+from .metrics import Evaluation, evaluate, plot_precision_recall
+from .errors import (Judged, bootstrap, calibration, calibration_error, confusion, cut_of, error_table, judge, missing_labels,
                             operating_points, plot_calibration, plot_confusion, plot_errors, recall_table, surest_false, worst_misses)
 
 # %% ../nbs/10b_evalreport.ipynb #c007
@@ -91,15 +90,9 @@ def where_section(judged: Judged, frames: Sequence[Frame], most: int = 10) -> Se
 def cuts(rows: pd.DataFrame, frames: Sequence[Frame], found: Sequence[Detections], classes: Sequence[str]) -> list[Picture]:
     "A picture for each row of `worst_misses` or `surest_false` whose frame has a file."
     pictures = []
-    for row in rows.itertuples():
-        frame = frames[row.frame]
-        if frame.path is None:
-            continue
-        if 'score' in rows:
-            box, colour, told = found[row.frame].boxes[row.index], RED, f'{classes[row.label]} {row.score:.2f}'
-        else:
-            box, colour, told = frame.boxes[row.truth], YELLOW, f'{classes[row.label]}, {row.side:.0f} px'
-        pictures.append(replace(photograph(enlarged(frame, box.cpu(), colour), f'{told} in {frame.filename}', told), small=True))
+    for row in (row for row in rows.itertuples() if frames[row.frame].path is not None):
+        image, caption = cut_of(row, frames, found, classes)
+        pictures.append(photograph(image, f'{caption} in {frames[row.frame].filename}', caption))
     return pictures
 
 # %% ../nbs/10b_evalreport.ipynb #c042
