@@ -73,7 +73,7 @@ def run_one(args):
     found, latency = trained.predict(valid), latency_ms(trained.predict, valid)
     native = latency_ms(trained.predict_native, valid) if trained.predict_native else latency
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2 ** 20 if sys.platform == 'darwin' else 2 ** 10)
-    result = evaluate(found, valid, classes)
+    result = evaluate(found, valid, classes, size_edges=(24, 32, 64))
     sizes = {f'ap_{size}': ap for size, ap in zip(result.by_size['size'], result.by_size.ap)}
     return {'name': args.only, 'weights': args.weights, 'start': trained.start, 'map': result.map, 'map_50': result.map_50,
             'map_50_common': common_map_50(result, train, classes), **sizes,

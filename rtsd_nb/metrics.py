@@ -254,7 +254,7 @@ def evaluate(
     frames:list, # `Frame`s: boxes, labels, ignore
     classes:tuple, # class names, label = index
     max_detections:int=300, # of a frame and class count, the best ones
-    size_edges:tuple=(24, 32, 64), # borders of the size bins, longest side in frame pixels
+    size_edges:tuple=(16, 24, 32, 64), # borders of the size bins, longest side in frame pixels
 ) -> Evaluation:
     "COCO's mAP with tables per class and per size; raises ValueError when the lists do not fit."
     check_evaluation(detections, frames, classes)
@@ -263,11 +263,10 @@ def evaluate(
     sides = np.concatenate([*(longest_side(f.boxes) for f in frames), np.zeros(0)])
     edges = [0, *size_edges, math.inf]
     ranges = [(0, math.inf), *zip(edges[:-1], edges[1:])]
-    if len(labels):
-        totals = library_map(scored, frames, max_detections)
-        precision = precision_by_class_and_size(scored, frames, len(classes), ranges, max_detections)
-    else: totals, precision = dict.fromkeys(('map', 'map_50', 'map_75'), math.nan), np.full((10, 101, len(classes), len(ranges)), -1.)
-    return Evaluation(**totals, per_class=class_table(precision[..., 0], labels, classes),
+    if len(labels): precision = precision_by_class_and_size(scored, frames, len(classes), ranges, max_detections)
+    else: precision = np.full((10, 101, len(classes), len(ranges)), -1.)
+    totals = [mean_precision(precision[which, ..., 0]) for which in (slice(None), [0], [5])]  # all IoUs, 0.5, 0.75
+    return Evaluation(*totals, per_class=class_table(precision[..., 0], labels, classes),
                       by_size=size_table(precision[..., 1:], sides, labels, ranges[1:]),
                       classes_with_truth=len(np.unique(labels)), n_frames=len(frames), n_boxes=len(labels),
                       unscored=sum(int((~np.isin(d.labels.cpu().numpy(), labels)).sum()) for d in scored),

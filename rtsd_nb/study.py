@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['Variant', 'variant_config', 'variant_settings', 'digest', 'frames_digest', 'describe_function', 'describe_run',
-           'run_variant', 'row_file', 'write_row', 'read_row', 'run_study', 'check_comparable', 'study_table',
-           'plot_study']
+           'frame_latency', 'run_variant', 'row_file', 'write_row', 'read_row', 'run_study', 'check_comparable',
+           'study_table', 'holm', 'paired_test', 'pareto', 'plot_study', 'Study', 'read_study']
 
 # %% ../nbs/11_study.ipynb #c003
 import hashlib
 import inspect
 import json
 import os
+import runpy
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
@@ -20,13 +22,16 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
+from scipy import stats
 
 # %% ../nbs/11_study.ipynb #c004
 from . import __version__
 from .data import Frame
-from .detector import DetectorConfig, build_detector, folded, predict_frames
+from .detector import Detector, DetectorConfig, build_detector, folded, predict_frames
 from .loss import detection_loss
 from .metrics import evaluate
+from .runs import environment
 from .training import DetectionLoss, TrainSettings, detector_config, fit, seed_everything
 
 # %% ../nbs/11_study.ipynb #c007
@@ -95,24 +100,37 @@ def describe_run(variant: Variant, train: Sequence[Frame], valid: Sequence[Frame
            'valid': frames_digest(valid), 'rtsd_nb': __version__}
     return json.loads(json.dumps(run))  # as it will be read back: lists, no tuples
 
+# %% ../nbs/11_study.ipynb #c081
+def frame_latency(detector: Detector, frames: Sequence[Frame], rounds: int = 3) -> float:
+    "Median milliseconds from the file of a frame to its boxes, the first frame aside."
+    times = []
+    for i in range(rounds + 1):
+        start = time.perf_counter()
+        predict_frames(detector, [frames[i % len(frames)]])
+        times.append(1e3 * (time.perf_counter() - start))
+    return float(np.median(times[1:]))
+
 # %% ../nbs/11_study.ipynb #c033
-def run_variant(variant: Variant, train: Sequence[Frame], valid: Sequence[Frame], classes: Sequence[str], settings: TrainSettings, seed: int) -> dict:
+def run_variant(variant: Variant, train: Sequence[Frame], valid: Sequence[Frame], classes: Sequence[str], settings: TrainSettings, seed: int,
+                device: str | torch.device = 'cpu') -> dict:
     """Train `variant` on `train`, score it once on whole frames `valid`: a row of plain values.
 
-    The row: variant, seed, map, map_50, map_75, `ap_<size>` for each size bin (None without truth), parameters, steps,
-    frames (crops seen), valid_boxes, and `run`, everything that the result depends on.
+    The row: variant, seed, map, map_50, map_75, `ap_<size>` for each size bin (None without truth), parameters, steps, frames
+    (crops seen), train_seconds, latency_ms (one frame), valid_boxes; `run`, everything that the result depends on, and `machine`.
     """
     run = describe_run(variant, train, valid, classes, settings, seed)
     settings = variant_settings(variant, settings, seed)
     seed_everything(seed)
-    detector = build_detector(variant_config(variant, train, classes), variant.weights, settings.trainable_blocks)
-    history = fit(detector, train, settings=settings, loss=variant.loss, progress=False)
-    scores = evaluate(predict_frames(folded(detector), valid), valid, classes).to_json()
-    steps = len(history.steps)
+    detector = build_detector(variant_config(variant, train, classes), variant.weights, settings.trainable_blocks).to(device)
+    start = time.perf_counter()
+    steps = len(fit(detector, train, settings=settings, loss=variant.loss, progress=False).steps)
+    seconds, ready = time.perf_counter() - start, folded(detector)
+    scores = evaluate(predict_frames(ready, valid), valid, classes).to_json()
     return {'variant': variant.name, 'seed': seed, **{k: scores[k] for k in ('map', 'map_50', 'map_75')},
             **{f'ap_{row["size"]}': row['ap'] for row in scores['by_size']},
             'parameters': sum(p.numel() for p in detector.parameters()), 'steps': steps,
-            'frames': steps * min(settings.batch_size, settings.crops_per_frame * len(train)), 'valid_boxes': scores['n_boxes'], 'run': run}
+            'frames': steps * min(settings.batch_size, settings.crops_per_frame * len(train)), 'train_seconds': seconds,
+            'latency_ms': frame_latency(ready, valid), 'valid_boxes': scores['n_boxes'], 'run': run, 'machine': environment(device)}
 
 # %% ../nbs/11_study.ipynb #c035
 def row_file(folder: str | Path, variant: Variant, seed: int, run: dict) -> Path:
@@ -137,11 +155,12 @@ def read_row(file: Path) -> dict:
 # %% ../nbs/11_study.ipynb #c036
 def run_study(variants: Sequence[Variant], train: Sequence[Frame], valid: Sequence[Frame], classes: Sequence[str],
               settings: TrainSettings = TrainSettings(), seeds: Sequence[int] = (0, 1, 2), folder: str | Path = 'study', *,
-              run: Callable[..., dict] = run_variant, report: Callable[[str], None] = lambda line: None) -> list[dict]:
+              run: Callable[..., dict] = run_variant, report: Callable[[str], None] = lambda line: None, share: tuple[int, int] = (0, 1)) -> list[dict]:
     """Rows of all `variants` with all `seeds`; those that lie finished in `folder` are read, the others run and written.
 
-    `run` makes a row, with the arguments of `run_variant`; `report` is called with a line for each row. Raises ValueError
-    for two variants of one name, for no variants or seeds, and for variants that are wrong, before the first run.
+    `run` makes a row, with the arguments of `run_variant`; `report` is called with a line for each row. `share` (i, n): of n
+    processes with one folder this is the i-th, and makes each n-th row only. Raises ValueError for two variants of one name, for
+    no variants or seeds, and for variants that are wrong, before the first run.
     """
     names = [v.name for v in variants]
     if not names or not seeds or len(set(names)) < len(names) or len(set(seeds)) < len(seeds):
@@ -149,7 +168,7 @@ def run_study(variants: Sequence[Variant], train: Sequence[Frame], valid: Sequen
     Path(folder).mkdir(parents=True, exist_ok=True)
     jobs = [(v, s, describe_run(v, train, valid, classes, settings, s)) for s in seeds for v in variants]
     rows = {}
-    for variant, seed, description in jobs:
+    for variant, seed, description in jobs[share[0]::share[1]]:
         file = row_file(folder, variant, seed, description)
         if known := file.exists():
             row = read_row(file)
@@ -157,7 +176,7 @@ def run_study(variants: Sequence[Variant], train: Sequence[Frame], valid: Sequen
             write_row(file, row := run(variant, train, valid, classes, settings, seed))
         rows[variant.name, seed] = row
         report(f'{variant.name}, seed {seed}: mAP50 {row["map_50"] or 0:.2f}{" (read)" if known else ""}')
-    return [rows[name, seed] for name in names for seed in seeds]
+    return [rows[name, seed] for name in names for seed in seeds if (name, seed) in rows]
 
 # %% ../nbs/11_study.ipynb #c050
 def check_comparable(rows: Sequence[dict]) -> None:
@@ -174,10 +193,10 @@ def check_comparable(rows: Sequence[dict]) -> None:
 # %% ../nbs/11_study.ipynb #c051
 def study_table(rows: Sequence[dict], metrics: Sequence[str] = ('map', 'map_50')) -> pd.DataFrame:
     """One line a variant, the first one's first: seeds, and for each of `metrics` its mean, `_spread` (standard deviation
-    over seeds, NaN for one seed) and `_gain` (mean difference to the first variant over common seeds); then the cost.
+    over seeds, NaN for one seed) and `_gain` (mean difference to the first variant over common seeds); then the cost, as means.
     """
     check_comparable(rows)
-    table = pd.DataFrame([{k: v for k, v in r.items() if k != 'run'} for r in rows])
+    table = pd.DataFrame([{k: v for k, v in r.items() if k not in ('run', 'machine')} for r in rows])
     order = list(dict.fromkeys(table['variant']))
     groups = table.groupby('variant')
     result = pd.DataFrame({'seeds': groups.size()}).loc[order]
@@ -185,14 +204,51 @@ def study_table(rows: Sequence[dict], metrics: Sequence[str] = ('map', 'map_50')
         scores = table.pivot(index='seed', columns='variant', values=metric).astype(float)
         result[metric], result[f'{metric}_spread'] = scores.mean(), scores.std(ddof=1)
         result[f'{metric}_gain'] = scores.sub(scores[order[0]], axis=0).mean()
-    cost = groups[['parameters', 'steps', 'frames']].mean().round().astype(int)
-    return result.join(cost)
+    result = result.join(groups[['parameters', 'steps', 'frames']].mean().round().astype(int))
+    return result.join(groups[[c for c in ('train_seconds', 'latency_ms') if c in table]].mean())
+
+# %% ../nbs/11_study.ipynb #c068
+def holm(p: Sequence[float]) -> np.ndarray:
+    "p-values corrected for their number (NaN is no test). Holm, 1979, Scandinavian Journal of Statistics 6(2)."
+    p = np.asarray(p, float)
+    order = [i for i in np.argsort(p) if not np.isnan(p[i])]
+    corrected = np.full(len(p), np.nan)
+    corrected[order] = np.minimum(np.maximum.accumulate([p[i] * (len(order) - rank) for rank, i in enumerate(order)]), 1) if order else []
+    return corrected
+
+# %% ../nbs/11_study.ipynb #c070
+def paired_test(rows: Sequence[dict], metric: str = 'map', level: float = 0.95) -> pd.DataFrame:
+    """Each variant against the first by a paired t-test over their common seeds.
+
+    Columns: seeds, gain, low, high (interval of the mean gain at `level`), p, p_holm (corrected for the number of variants), real
+    (p_holm under 1 - `level`). With fewer than two seeds there is no test (NaN).
+    """
+    check_comparable(rows)
+    scores = pd.DataFrame(rows).pivot(index='seed', columns='variant', values=metric).astype(float)
+    first, *others = dict.fromkeys(r['variant'] for r in rows)
+    lines = []
+    for name in others:
+        d = (scores[name] - scores[first]).dropna()
+        n, width = len(d), np.nan if len(d) < 2 else stats.t.ppf((1 + level) / 2, len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5
+        p = stats.ttest_1samp(d, 0).pvalue if n > 1 and d.std() > 0 else np.nan
+        lines.append((n, d.mean(), d.mean() - width, d.mean() + width, p))
+    table = pd.DataFrame(lines, columns=['seeds', 'gain', 'low', 'high', 'p'], index=pd.Index(others, name='variant'))
+    return table.assign(p_holm=holm(table.p), real=lambda t: t.p_holm < 1 - level)
+
+# %% ../nbs/11_study.ipynb #c075
+def pareto(cost: Sequence[float], score: Sequence[float]) -> np.ndarray:
+    "(N,) bool: no other has both a `cost` as low and a `score` as high, with one of them better; NaN is on no front."
+    cost, score = np.asarray(cost, float), np.asarray(score, float)
+    no_worse = (cost[None] <= cost[:, None]) & (score[None] >= score[:, None])
+    better = (cost[None] < cost[:, None]) | (score[None] > score[:, None])
+    return ~(no_worse & better).any(1) & ~np.isnan(cost + score)
 
 # %% ../nbs/11_study.ipynb #c059
 def plot_study(rows: Sequence[dict], metric: str = 'map_50', against: str | None = None, ax=None):
     """Mean and spread of `metric` for each variant, a faint dot a seed; returns the axes.
 
-    `against`: 'parameters', 'steps' or 'frames' for a plot against the cost, None for one line a variant.
+    `against`: a cost ('latency_ms', 'train_seconds', 'parameters', 'steps', 'frames'), with a line through the variants that no
+    other beats in both; None for one line a variant.
     """
     table = study_table(rows, [metric])
     ax = ax or plt.subplots(figsize=(6, 0.6 + 0.4 * len(table)) if against is None else (5, 3.4))[1]
@@ -208,6 +264,28 @@ def plot_study(rows: Sequence[dict], metric: str = 'map_50', against: str | None
     if against is None:
         ax.set(yticks=range(len(table)), yticklabels=table.index, ylim=(len(table) - 0.5, -0.5), xlabel=metric)
     else:
+        front = table[pareto(table[against], table[metric])].sort_values(against)
+        ax.step(front[against], front[metric], where='post', color='0.6', lw=1, zorder=0)
         ax.set(xlabel=against, ylabel=metric)
         ax.legend(fontsize=7)
     return ax
+
+# %% ../nbs/11_study.ipynb #c078
+@dataclass
+class Study:
+    "What a study file holds."
+    variants: list[Variant]
+    settings: TrainSettings = TrainSettings()
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+def read_study(file: str | Path) -> Study:
+    "The study in a Python file, which is run. FileNotFoundError, or ValueError that says what is wrong with it."
+    if not Path(file).is_file():
+        raise FileNotFoundError(f'{file}: no such file')
+    known = runpy.run_path(str(file))
+    study = Study(known.get('VARIANTS', []), known.get('SETTINGS', TrainSettings()), tuple(known.get('SEEDS', (0, 1, 2))))
+    if not isinstance(study.variants, list | tuple) or not study.variants or not all(isinstance(v, Variant) for v in study.variants):
+        raise ValueError(f'{file}: a study file holds a list VARIANTS of rtsd_nb.study.Variant')
+    if not isinstance(study.settings, TrainSettings):
+        raise ValueError(f'{file}: SETTINGS must be a rtsd_nb.training.TrainSettings')
+    return study

@@ -33,7 +33,7 @@ def locked():
 
 
 def requirements(settings):
-    return [Requirement(token) for key in ('requirements', 'dev_requirements', 'offline_requirements', 'tensorboard_requirements')
+    return [Requirement(token) for key in settings if key.endswith('requirements')
             for token in settings[key].split()]
 
 
@@ -88,7 +88,7 @@ def test_modules_import_without_the_course_tools():
 def test_modules_import_only_rooms_above():
     "The order of the chapters is the order of the imports, so each can be read without those after it"
     # metrics needs boxes and data only, and the validation of training calls it
-    order = ('boxes data split samples augment report convert backbone neck head postprocess detector assignment loss metrics errors evalreport training runs study inference kaggle '
+    order = ('boxes data split samples augment report convert backbone neck head postprocess detector assignment loss metrics errors evalreport training runs study export inference tracking names demo kaggle '
              'faces scenes cli course').split()
     for path in (ROOT/'rtsd_nb').glob('[!_]*.py'):
         text = path.read_text(encoding='utf-8')

@@ -183,9 +183,11 @@ def test_a_real_run_is_the_same_twice_and_carries_what_it_depends_on(tmp_path):
     args = train[:8], valid[:2], data.classes, replace(SETTINGS, batch_size=4, balance=0.), 3
     variant = Variant('tiny', config={'channels': 16, 'size': (90, 160)}, weights=None)
     first, second = (run_variant(variant, *args) for _ in range(2))
-    assert first == second
+    timed = {'train_seconds', 'latency_ms'}
+    assert {k: v for k, v in first.items() if k not in timed} == {k: v for k, v in second.items() if k not in timed}
+    assert all(first[k] > 0 for k in timed) and first['machine']['device'].startswith('cpu')
     assert first['run'] == describe_run(variant, *args) and first['run']['settings']['seed'] == 3
     assert first['run']['settings']['trainable_blocks'] is None, 'random layers are not frozen'
     assert (first['steps'], first['frames'], first['valid_boxes']) == (4, 16, sum(len(f.boxes) for f in valid[:2]))
-    assert first['run']['config']['classes'] == list(data.classes) and {k for k in first if k.startswith('ap_')} == {'ap_0-24', 'ap_24-32', 'ap_32-64', 'ap_64+'}
+    assert first['run']['config']['classes'] == list(data.classes) and {k for k in first if k.startswith('ap_')} == {'ap_0-16', 'ap_16-24', 'ap_24-32', 'ap_32-64', 'ap_64+'}
     assert os.getcwd() not in json.dumps(first)
