@@ -12,7 +12,7 @@ STATED := settings.ini setup.py pyproject.toml requirements-lock.txt
 # One thread a process: two torch processes with two threads each spin against each other.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help tour test test-fast fuzz notebooks stable export readme lab bench-gpu clean
+.PHONY: help tour test test-fast fuzz notebooks stable export readme docs lab bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make stable     execute notebooks twice, compare the bytes (NB=... as above)"
 	@echo "make export     notebooks -> rtsd_nb/"
 	@echo "make readme     nbs/index.ipynb -> README.md"
+	@echo "make docs       the documentation site, in _docs/html"
 	@echo "make lab        open the course in JupyterLab"
 	@echo "make bench-gpu  training and inference on a GPU, beside other loops (without one: only that it runs)"
 	@echo "make clean      remove what was built, except $(VENV) and runs/"
@@ -43,6 +44,10 @@ $(VENV)/test-ready: $(VENV)/made $(STATED)
 	@echo "Installing rtsd_nb and its development tools into $(VENV): about 6 GB and a few minutes, once."
 	$(PIP) -c requirements-lock.txt -e '.[dev,offline]'
 	@touch $(VENV)/tour-ready $@
+
+$(VENV)/docs-ready: $(VENV)/test-ready
+	$(PIP) -c requirements-lock.txt -e '.[dev,docs,offline]'
+	@touch $@
 
 # ---- the two commands ----
 tour: $(VENV)/tour-ready
@@ -73,6 +78,9 @@ export: $(VENV)/test-ready
 
 readme: $(VENV)/test-ready
 	$(BIN)/rtsd-course readme
+
+docs: $(VENV)/docs-ready
+	$(BIN)/python docs/build.py
 
 lab: $(VENV)/test-ready
 	$(BIN)/jupyter lab nbs

@@ -1,11 +1,12 @@
 """What each choice of the default detector is worth: one changed at a time, on the embedded drives, with several seeds.
 
-    python benchmarks/bench_ablation.py [--seeds 0,1,2] [--epochs 1] [--every 4] [--only NAME,NAME] [--out runs/ablation]
+    python benchmarks/bench_ablation.py [--seeds 0,1,2] [--epochs 1] [--every 4] [--only "NAME;NAME"] [--out runs/ablation] [--latency]
 
 Every variant sees the same crops in the same order for the same number of steps, and is scored on whole frames of held-out
 drives. To finish in hours, it takes each fourth training frame and each second validation frame (--every 1: all of them). The ways of suppression share the default's weights. A gain is the mean over seeds of the difference to the default with
 the same seed; `noise` is the standard error of that mean: a gain of less than twice it says nothing. Finished rows stay in
---out, so a stopped study goes on where it was; with other --seeds it can run beside itself.
+--out, so a stopped study goes on where it was; with other --seeds it can run beside itself. Times are then those of a busy machine:
+--latency measures the latency of all variants anew, when nothing else runs. `rows.csv` has a row a run.
 """
 import argparse
 import sys
@@ -21,7 +22,7 @@ import torch  # noqa: E402
 
 from rtsd_nb import study  # noqa: E402
 from rtsd_nb.data import open_dataset  # noqa: E402
-from rtsd_nb.detector import predict_frames  # noqa: E402
+from rtsd_nb.detector import build_detector, folded, predict_frames  # noqa: E402
 from rtsd_nb.head import point_shapes  # noqa: E402
 from rtsd_nb.loss import (atss, bce_loss, by_targets, centre_sampling, ciou_loss, detection_loss, diou_loss, iou_loss,  # noqa: E402
                           iou_quality, iou_thresholds, smooth_l1_loss, task_aligned, varifocal_loss)
@@ -91,12 +92,22 @@ def table_of(rows):
     return table[['part', 'seeds', 'map', 'map_gain', 'noise', 'map_50', 'map_50_gain', 'parameters', *(c for c in ('train_seconds', 'latency_ms') if c in table)]]
 
 
+def measure_latencies(rows, variants, train, valid, classes):
+    "The rows with the latency of their variant as it is now, on a quiet machine; it does not depend on the weights."
+    known = {}
+    for variant in variants:
+        detector = build_detector(study.variant_config(variant, train, classes), weights=None)
+        known[variant.name] = study.frame_latency(folded(detector), valid, rounds=7)
+    return [row | {'latency_ms': known.get(row['variant'], row['latency_ms'])} for row in rows]
+
+
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--seeds', type=lambda text: tuple(map(int, text.split(','))), default=(0, 1, 2))
     parser.add_argument('--epochs', type=int, default=1)
     parser.add_argument('--every', type=int, default=4, help='take each so many-th training frame; default: %(default)s')
-    parser.add_argument('--only', type=lambda text: text.split(','), help='names of variants; the default is always there')
+    parser.add_argument('--only', type=lambda text: text.split(';'), help='names of variants; the default is always there')
+    parser.add_argument('--latency', action='store_true', help='measure latencies anew; nothing else should run')
     parser.add_argument('--out', type=Path, default=ROOT / 'runs' / 'ablation')
     args = parser.parse_args()
     if unknown := set(args.only or ()) - {v.name for variants in PARTS.values() for v in variants}:
@@ -112,6 +123,10 @@ def main():
     variants = [v for part in PARTS.values() for v in part if not args.only or v.name in args.only]
     rows = run_study([Variant('default'), *variants], train, valid, data.classes, TrainSettings(epochs=args.epochs), args.seeds, args.out,
                      run=run_and_suppress, report=partial(print, flush=True))
+    if args.latency:
+        rows = measure_latencies(rows, [Variant('default'), *variants], train, valid, data.classes)
+    plain = pd.DataFrame([{k: v for k, v in row.items() if k not in ('run', 'machine', 'suppression')} for row in rows])
+    plain.sort_values(['variant', 'seed']).round(4).to_csv(args.out / 'rows.csv', index=False)
     table = table_of(rows + by_suppression(rows))
     table.to_csv(args.out / 'results.csv')
     print(f'\nembedded drives, {len(train)} + {len(valid)} frames, {len(data.classes)} classes, {args.epochs} epoch(s), '

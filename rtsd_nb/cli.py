@@ -11,7 +11,7 @@ __all__ = ['NECKS', 'LOSSES', 'RUN_FILES', 'HARMLESS', 'parse_size', 'parse_list
            'report_data', 'split_data', 'convert_data', 'data_verb', 'settings_from', 'random_start', 'with_precision',
            'with_batch_size', 'tuples', 'recalled_arguments', 'train_arguments', 'process_number', 'process_device',
            'silence', 'say_what_is_left', 'config_from', 'train', 'prepare', 'recall', 'keep_bad_batch', 'finish',
-           'list_runs', 'calibration_frames', 'export', 'evaluate_run', 'Drawings', 'paths_from', 'write_found',
+           'list_runs', 'calibration_frames', 'export', 'evaluate_run', 'Drawings', 'files_from', 'write_found',
            'predict', 'my_share', 'write_study', 'study', 'wait_for_all', 'demo', 'run_command', 'data_command',
            'train_command', 'eval_command', 'predict_command', 'runs_command', 'export_command', 'study_command',
            'demo_command']
@@ -664,10 +664,16 @@ class Drawings:
     def __exit__(self, *error): self.stack.close()
 
 # %% ../nbs/b_cli.ipynb #c222
-def paths_from(given: Sequence[str]) -> list[str]:
-    "`given`, with the lines of standard input in the place of '-'."
-    lines = lambda: [line.strip() for line in sys.stdin if line.strip()]
-    return [path for g in given for path in (lines() if g == '-' else [g])]
+def files_from(given: Sequence[str]) -> list[Path]:
+    """Images and videos of `given` (see `find_files`), with the files of a list on standard input in the place of '-'.
+
+    A path on the command line must exist; a line of a long list need not, it is named later like an unreadable file."""
+    files = []
+    for path in given:
+        files += [Path(line.strip()) for line in sys.stdin if line.strip()] if path == '-' else find_files([path])
+    if not files:
+        raise FileNotFoundError('no file was named')
+    return list(dict.fromkeys(files))
 
 def write_found(args: argparse.Namespace, frames: Sequence[Frame], found: Sequence[Detections], classes: Sequence[str]) -> int:
     "The tables of what was found in `frames`; returns the number of detections in them."
@@ -688,7 +694,7 @@ def predict(args: argparse.Namespace) -> int:
         make_tracker(args.min_score, 3, 2, 1.)  # an error now, when it is not installed, and not at the end
     predictor = Predictor.load(args.weights, args.device, size=args.size, tile=args.tile, overlap=args.overlap, batch_size=args.batch_size,
                                min_score=min(args.min_score, 0.1) if args.track else args.min_score)
-    files = find_files(paths_from(args.frames))
+    files = files_from(args.frames)
     args.out.mkdir(parents=True, exist_ok=True)
     frames, found, failures = [], [], 0
     pictures = tqdm(predictor.stream(read_pictures(files, args.every)), 'predict', count_pictures(files, args.every), leave=False,

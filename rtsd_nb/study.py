@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Variant', 'variant_config', 'variant_settings', 'digest', 'frames_digest', 'describe_function', 'describe_run',
-           'frame_latency', 'run_variant', 'row_file', 'write_row', 'read_row', 'run_study', 'check_comparable',
-           'study_table', 'holm', 'paired_test', 'pareto', 'plot_study', 'Study', 'read_study']
+           'frame_latency', 'drive_interval', 'run_variant', 'row_file', 'write_row', 'read_row', 'run_study',
+           'check_comparable', 'study_table', 'holm', 'paired_test', 'pareto', 'plot_study', 'Study', 'read_study']
 
 # %% ../nbs/11_study.ipynb #c003
 import hashlib
@@ -27,9 +27,11 @@ from scipy import stats
 
 # %% ../nbs/11_study.ipynb #c004
 from . import __version__
+from .boxes import Detections
 from .data import Frame
 from .detector import Detector, DetectorConfig, build_detector, folded, predict_frames
 from .loss import detection_loss
+from .errors import bootstrap
 from .metrics import evaluate
 from .runs import environment
 from .training import DetectionLoss, TrainSettings, detector_config, fit, seed_everything
@@ -110,13 +112,21 @@ def frame_latency(detector: Detector, frames: Sequence[Frame], rounds: int = 3) 
         times.append(1e3 * (time.perf_counter() - start))
     return float(np.median(times[1:]))
 
+# %% ../nbs/11_study.ipynb #c084
+def drive_interval(found: Sequence[Detections], frames: Sequence[Frame], classes: Sequence[str]) -> dict:
+    "{'map_low', 'map_high'}, the middle 95 % of the mAP over 200 draws of drives; empty when there are not two drives with a sign."
+    if len({f.drive for f in frames if len(f.boxes)}) < 2:
+        return {}
+    return {f'map_{side}': float(value) for side, value in bootstrap(found, frames, classes).loc[0, ['low', 'high']].items()}
+
 # %% ../nbs/11_study.ipynb #c033
 def run_variant(variant: Variant, train: Sequence[Frame], valid: Sequence[Frame], classes: Sequence[str], settings: TrainSettings, seed: int,
                 device: str | torch.device = 'cpu') -> dict:
     """Train `variant` on `train`, score it once on whole frames `valid`: a row of plain values.
 
     The row: variant, seed, map, map_50, map_75, `ap_<size>` for each size bin (None without truth), parameters, steps, frames
-    (crops seen), train_seconds, latency_ms (one frame), valid_boxes; `run`, everything that the result depends on, and `machine`.
+    (crops seen), train_seconds, latency_ms (one frame), valid_boxes, map_low and map_high (see `drive_interval`); `run`, everything that
+    the result depends on, and `machine`.
     """
     run = describe_run(variant, train, valid, classes, settings, seed)
     settings = variant_settings(variant, settings, seed)
@@ -125,8 +135,9 @@ def run_variant(variant: Variant, train: Sequence[Frame], valid: Sequence[Frame]
     start = time.perf_counter()
     steps = len(fit(detector, train, settings=settings, loss=variant.loss, progress=False).steps)
     seconds, ready = time.perf_counter() - start, folded(detector)
-    scores = evaluate(predict_frames(ready, valid), valid, classes).to_json()
-    return {'variant': variant.name, 'seed': seed, **{k: scores[k] for k in ('map', 'map_50', 'map_75')},
+    found = predict_frames(ready, valid)
+    scores = evaluate(found, valid, classes).to_json()
+    return {'variant': variant.name, 'seed': seed, **{k: scores[k] for k in ('map', 'map_50', 'map_75')}, **drive_interval(found, valid, classes),
             **{f'ap_{row["size"]}': row['ap'] for row in scores['by_size']},
             'parameters': sum(p.numel() for p in detector.parameters()), 'steps': steps,
             'frames': steps * min(settings.batch_size, settings.crops_per_frame * len(train)), 'train_seconds': seconds,
@@ -193,7 +204,7 @@ def check_comparable(rows: Sequence[dict]) -> None:
 # %% ../nbs/11_study.ipynb #c051
 def study_table(rows: Sequence[dict], metrics: Sequence[str] = ('map', 'map_50')) -> pd.DataFrame:
     """One line a variant, the first one's first: seeds, and for each of `metrics` its mean, `_spread` (standard deviation
-    over seeds, NaN for one seed) and `_gain` (mean difference to the first variant over common seeds); then the cost, as means.
+    over seeds, NaN for one seed) and `_gain` (mean difference to the first variant over common seeds); then the cost and the interval over drives, as means.
     """
     check_comparable(rows)
     table = pd.DataFrame([{k: v for k, v in r.items() if k not in ('run', 'machine')} for r in rows])
@@ -205,7 +216,7 @@ def study_table(rows: Sequence[dict], metrics: Sequence[str] = ('map', 'map_50')
         result[metric], result[f'{metric}_spread'] = scores.mean(), scores.std(ddof=1)
         result[f'{metric}_gain'] = scores.sub(scores[order[0]], axis=0).mean()
     result = result.join(groups[['parameters', 'steps', 'frames']].mean().round().astype(int))
-    return result.join(groups[[c for c in ('train_seconds', 'latency_ms') if c in table]].mean())
+    return result.join(groups[[c for c in ('map_low', 'map_high', 'train_seconds', 'latency_ms') if c in table]].mean())
 
 # %% ../nbs/11_study.ipynb #c068
 def holm(p: Sequence[float]) -> np.ndarray:

@@ -37,7 +37,7 @@ def read_report(expected, lines, status):
 
 def run_notebooks():
     "All notebooks, two at a time; passed and failed names"
-    command = [Path(sys.executable).with_name('nbdev_test'), '--n_workers', '2', '--do_print']
+    command = [Path(sys.executable).with_name('nbdev_test'), '--n_workers', '2', '--do_print', '--timing']
     lines = []
     with subprocess.Popen(command, cwd=ROOT, env=ENV, text=True, encoding='utf-8', errors='replace',
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
@@ -59,7 +59,7 @@ def run_tests(fast):
     with tempfile.TemporaryDirectory() as tmp:
         report = Path(tmp)/'report.xml'
         options = ['-m', 'not slow'] if fast else []
-        status = subprocess.run([sys.executable, '-m', 'pytest', '-q', '-rs', '-n', '2', '--dist', 'worksteal', f'--junitxml={report}', *options, 'tests'],
+        status = subprocess.run([sys.executable, '-m', 'pytest', '-q', '-rs', '--durations=10', '-n', '2', '--dist', 'worksteal', f'--junitxml={report}', *options, 'tests'],
                                 cwd=ROOT, env=ENV).returncode
         cases = list(ET.parse(report).iter('testcase')) if report.exists() else []
     name = lambda case: f'{case.get("classname")}::{case.get("name")}'

@@ -104,14 +104,15 @@ def test_frames_of_any_size_come_back_in_their_own_pixels(checkpoint):
 
 def test_a_folder_a_video_and_a_list_in_one_call(checkpoint, frames, tmp_path, monkeypatch, capsys):
     clip = film(tmp_path / 'clip.avi', 4)
-    monkeypatch.setattr('sys.stdin', io.StringIO(f'{clip}\n\n'))
+    monkeypatch.setattr('sys.stdin', io.StringIO(f'{clip}\n\n{tmp_path / "gone.jpg"}\n'))
     out = tmp_path / 'found'
-    assert run(checkpoint, out, frames, '-', '--every', 2) == 0
+    assert run(checkpoint, out, frames, '-', '--every', 2) == 1, 'a line of the list is not there'
     assert len(list(out.glob('*.jpg'))) == 6 and count_pictures([out / 'clip.mp4']) == 2
     table, coco = pd.read_csv(out / 'predictions.csv'), json.loads((out / 'predictions.json').read_text())
     assert len(coco['images']) == 8 and len(coco['annotations']) == len(table) > 0
     assert set(table.filename) == {i['file_name'] for i in coco['images']}
-    assert f'{len(table)} detections on 8 frames, 0 could not be read' in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert f'{len(table)} detections on 8 frames, 1 could not be read' in printed.out and 'gone.jpg: not readable' in printed.err
 
 
 def test_an_unreadable_frame_is_named_and_the_others_are_looked_at(checkpoint, frames, tmp_path, capsys):

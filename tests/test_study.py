@@ -1,18 +1,24 @@
 """11_study beyond its notebook: what a row depends on, what makes a run another one, what survives a crash."""
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from folders import folder_of
+from rtsd_nb.cli import study_command
 from rtsd_nb.data import Frame, open_dataset
 from rtsd_nb.split import split_by_drive
 from rtsd_nb.loss import detection_loss, iou_thresholds
 from rtsd_nb.scenes import make_scenes
-from rtsd_nb.study import (Variant, describe_function, describe_run, digest, plot_study, run_study, run_variant, study_table,
+from rtsd_nb.study import (Variant, describe_function, describe_run, digest, paired_test, plot_study, run_study, run_variant, study_table,
                            variant_config)
 from rtsd_nb.training import TrainSettings
 
@@ -191,3 +197,58 @@ def test_a_real_run_is_the_same_twice_and_carries_what_it_depends_on(tmp_path):
     assert (first['steps'], first['frames'], first['valid_boxes']) == (4, 16, sum(len(f.boxes) for f in valid[:2]))
     assert first['run']['config']['classes'] == list(data.classes) and {k for k in first if k.startswith('ap_')} == {'ap_0-16', 'ap_16-24', 'ap_24-32', 'ap_32-64', 'ap_64+'}
     assert os.getcwd() not in json.dumps(first)
+
+
+# ---- rtsd-study ----
+
+FILE = """
+from rtsd_nb.study import Variant
+from rtsd_nb.training import TrainSettings
+TINY = {'backbone': 'mobilenetv3_small_050', 'channels': 16, 'size': (96, 160)}
+VARIANTS = [Variant('tiny', TINY, weights=None), Variant('tinier', TINY | {'channels': 8}, weights=None)]
+SETTINGS = TrainSettings(epochs=1, crop=(64, 64), batch_size=4)
+SEEDS = 0, 1
+"""
+
+
+@pytest.fixture(scope='module')
+def small(tmp_path_factory):
+    "A study file and frames of eight drives."
+    folder = tmp_path_factory.mktemp('study')
+    names = [f'autosave0{i}_01_2013_10_00_00_0.jpg' for i in range(1, 9)]
+    rows = [f'{name},{10 + 4 * i},20,30,30,{("2_1", "5_19_1")[i % 2]},{i}' for i, name in enumerate(names)]
+    (folder / 'two.py').write_text(FILE)
+    return folder / 'two.py', folder_of(folder / 'data', rows, frames=names, size=(96, 160))
+
+
+@pytest.mark.slow
+def test_processes_of_a_launcher_share_the_runs(small, tmp_path):
+    "Two processes make two rows each; the first waits for all and writes the tables; once more, nothing runs"
+    file, data = small
+    out, bin = tmp_path / 'out', Path(sys.executable).parent
+    command = [bin / 'torchrun', '--nproc_per_node', '2', '--no-python', bin / 'rtsd-study', file, '--data', data, '--out', out, '--device', 'cpu']
+    environment = os.environ | {'OMP_NUM_THREADS': '1', 'NO_ALBUMENTATIONS_UPDATE': '1'}
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list(out.glob('tin*.json'))) == 4 and {'results.csv', 'results.png', 'pareto.png', 'tests.csv'} <= {p.name for p in out.iterdir()}
+    table = pd.read_csv(out / 'results.csv')
+    assert table.variant.tolist() == ['tiny', 'tinier'] and table.seeds.tolist() == [2, 2] and (table.latency_ms > 0).all()
+    assert done.stdout.count('(read)') == 0 and done.stdout.count('mAP50') == 4, 'each says what it has run'
+    again = subprocess.run([str(bin / 'rtsd-study'), str(file), '--data', str(data), '--out', str(out), '--device', 'cpu'], capture_output=True, text=True,
+                           env=environment, timeout=300)
+    assert again.returncode == 0 and again.stdout.count('(read)') == 4, again.stdout + again.stderr
+
+
+def test_a_study_file_that_is_none_is_one_line(tmp_path, capsys):
+    (tmp_path / 'no.py').write_text('x = 1')
+    assert study_command([str(tmp_path / 'no.py')]) == 2
+    assert 'holds a list VARIANTS' in capsys.readouterr().err
+    assert study_command([str(tmp_path / 'nowhere.py')]) == 2
+
+
+def test_a_difference_is_real_only_when_the_seeds_agree():
+    rows = [row(name, seed, score) for name, scores in (('a', (.50, .52, .48, .51)), ('b', (.60, .63, .58, .62)), ('c', (.60, .40, .70, .45)))
+            for seed, score in enumerate(scores)]
+    test = paired_test(rows)
+    assert test.real.tolist() == [True, False] and test.loc['b', 'low'] > 0.05
+    assert (test.p_holm >= test.p).all() and paired_test(rows[:1] + rows[4:5]).p.isna().all()
