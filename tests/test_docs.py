@@ -1,10 +1,12 @@
 """The documentation site: its parts, the check of its links, and the whole of it where Sphinx is installed."""
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'docs'))
@@ -68,3 +70,17 @@ def test_the_whole_site_is_built_without_a_broken_link(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert '0 broken links or outside requests' in done.stdout and (tmp_path / 'html' / 'api' / 'boxes.html').exists()
     assert (tmp_path / 'html' / 'nbs' / '05_head.html').read_text().count('<img') > 3
+
+
+# ---- workflows ----
+
+WORKFLOWS = sorted((ROOT / '.github' / 'workflows').glob('*.yml'))
+
+
+@pytest.mark.parametrize('path', WORKFLOWS, ids=lambda p: p.stem)
+def test_a_workflow_may_little_and_pins_what_it_uses(path):
+    text = path.read_text(encoding='utf-8')
+    content = yaml.safe_load(text)
+    assert content['permissions'] == {'contents': 'read'} and all('timeout-minutes' in job or 'environment' in job for job in content['jobs'].values())
+    used = re.findall(r'uses: (\S+)(.*)', text)
+    assert all(re.fullmatch(r'[\w./-]+@[0-9a-f]{40}', action) and re.fullmatch(r' # v[\d.]+', version) for action, version in used), used
