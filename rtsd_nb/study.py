@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['Variant', 'variant_config', 'variant_settings', 'digest', 'frames_digest', 'describe_function', 'describe_run',
            'frame_latency', 'drive_interval', 'run_variant', 'row_file', 'write_row', 'read_row', 'run_study',
-           'check_comparable', 'study_table', 'holm', 'paired_test', 'pareto', 'plot_study', 'Study', 'read_study']
+           'check_comparable', 'study_table', 'holm', 'paired_test', 'pareto', 'plot_study', 'name_points', 'Study',
+           'read_study']
 
 # %% ../nbs/11_study.ipynb #c003
 import hashlib
@@ -103,7 +104,7 @@ def describe_run(variant: Variant, train: Sequence[Frame], valid: Sequence[Frame
     return json.loads(json.dumps(run))  # as it will be read back: lists, no tuples
 
 # %% ../nbs/11_study.ipynb #c081
-def frame_latency(detector: Detector, frames: Sequence[Frame], rounds: int = 3) -> float:
+def frame_latency(detector: Detector, frames: Sequence[Frame], rounds: int = 2) -> float:
     "Median milliseconds from the file of a frame to its boxes, the first frame aside."
     times = []
     for i in range(rounds + 1):
@@ -278,8 +279,17 @@ def plot_study(rows: Sequence[dict], metric: str = 'map_50', against: str | None
         front = table[pareto(table[against], table[metric])].sort_values(against)
         ax.step(front[against], front[metric], where='post', color='0.6', lw=1, zorder=0)
         ax.set(xlabel=against, ylabel=metric)
-        ax.legend(fontsize=7)
+        name_points(ax, table, against, metric)
     return ax
+
+def name_points(ax, table: pd.DataFrame, x: str, y: str, most: int = 8) -> None:
+    "A legend for up to `most` variants; more have their names beside their points."
+    if len(table) <= most:
+        ax.legend(fontsize=7)
+        return
+    ax.margins(x=0.2)
+    for name, line in table.iterrows():
+        ax.annotate(name, (line[x], line[y]), xytext=(5, 3), textcoords='offset points', fontsize=7)
 
 # %% ../nbs/11_study.ipynb #c078
 @dataclass

@@ -1,4 +1,5 @@
 """11_study beyond its notebook: what a row depends on, what makes a run another one, what survives a crash."""
+import io
 import json
 import os
 import subprocess
@@ -252,3 +253,14 @@ def test_a_difference_is_real_only_when_the_seeds_agree():
     test = paired_test(rows)
     assert test.real.tolist() == [True, False] and test.loc['b', 'low'] > 0.05
     assert (test.p_holm >= test.p).all() and paired_test(rows[:1] + rows[4:5]).p.isna().all()
+
+
+def test_the_finished_study_in_the_chapter_is_the_committed_one():
+    "What 11_study shows are the rows that bench_ablation.py left in benchmarks/results"
+    root = Path(__file__).resolve().parents[1]
+    cells = [''.join(c['source']) for c in json.loads((root / 'nbs' / '11_study.ipynb').read_text(encoding='utf-8'))['cells']]
+    shown = pd.read_csv(io.StringIO(next(c for c in cells if c.startswith('RUNS = """')).split('"""')[1].strip()))
+    kept = pd.read_csv(root / 'benchmarks' / 'results' / 'ablation.csv').set_index(['variant', 'seed']).loc[list(zip(shown.variant, shown.seed))].reset_index()
+    assert shown.variant.nunique() >= 12 and shown.variant[0] == 'notebook design'
+    for column in ('map', 'map_50', 'parameters', 'steps', 'frames'):
+        assert shown[column].tolist() == kept[column].tolist(), column
