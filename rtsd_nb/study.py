@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Variant', 'variant_config', 'variant_settings', 'digest', 'frames_digest', 'describe_function', 'describe_run',
            'frame_latency', 'drive_interval', 'run_variant', 'row_file', 'write_row', 'read_row', 'run_study',
-           'check_comparable', 'study_table', 'holm', 'paired_test', 'pareto', 'plot_study', 'name_points', 'Study',
+           'check_comparable', 'study_table', 'holm', 'paired_test', 'pareto', 'name_points', 'plot_study', 'Study',
            'read_study']
 
 # %% ../nbs/11_study.ipynb #c003
@@ -255,6 +255,16 @@ def pareto(cost: Sequence[float], score: Sequence[float]) -> np.ndarray:
     better = (cost[None] < cost[:, None]) | (score[None] > score[:, None])
     return ~(no_worse & better).any(1) & ~np.isnan(cost + score)
 
+# %% ../nbs/11_study.ipynb #c094
+def name_points(ax, table: pd.DataFrame, x: str, y: str, most: int = 8) -> None:
+    "A legend for up to `most` variants; more have their names beside their points."
+    if len(table) <= most:
+        ax.legend(fontsize=7)
+        return
+    ax.margins(x=0.2)
+    for name, line in table.iterrows():
+        ax.annotate(name, (line[x], line[y]), xytext=(5, 3), textcoords='offset points', fontsize=7)
+
 # %% ../nbs/11_study.ipynb #c059
 def plot_study(rows: Sequence[dict], metric: str = 'map_50', against: str | None = None, ax=None):
     """Mean and spread of `metric` for each variant, a faint dot a seed; returns the axes.
@@ -281,15 +291,6 @@ def plot_study(rows: Sequence[dict], metric: str = 'map_50', against: str | None
         ax.set(xlabel=against, ylabel=metric)
         name_points(ax, table, against, metric)
     return ax
-
-def name_points(ax, table: pd.DataFrame, x: str, y: str, most: int = 8) -> None:
-    "A legend for up to `most` variants; more have their names beside their points."
-    if len(table) <= most:
-        ax.legend(fontsize=7)
-        return
-    ax.margins(x=0.2)
-    for name, line in table.iterrows():
-        ax.annotate(name, (line[x], line[y]), xytext=(5, 3), textcoords='offset points', fontsize=7)
 
 # %% ../nbs/11_study.ipynb #c078
 @dataclass
