@@ -22,6 +22,7 @@ import contextlib
 import errno
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -43,7 +44,7 @@ from .report import write_report
 from .split import (k_folds, leak_sentence, leak_table, official_split, one_sided_classes, read_split, split_by_drive, split_report, write_folds,
                            write_split)
 from .boxes import Detections
-from .detector import Detector, DetectorConfig, build_detector, folded, load_detector, predict_frames, save_detector
+from .detector import Detector, DetectorConfig, build_detector, folded, load_detector, predict_frames, save_detector, write_atomically
 from .head import CODERS
 from .export import export_onnx, halve, largest_differences, load_for_inference, quantize
 from .inference import (Picture, Predictor, VideoFile, count_pictures, detections_coco, detections_table, draw_detections, find_files, is_video,
@@ -55,7 +56,7 @@ from .evalreport import write_evaluation_report
 from .runs import (Recorder, environment, prediction_pictures, read_json, read_state, runs_table, save_bad_batch, stopping_gently,
                           write_figure, write_json, write_table)
 from .scenes import make_scenes
-from .study import Study, Variant, paired_test, plot_study, read_study, run_study, run_variant, study_table
+from .study import paired_test, plot_study, read_study, run_study, run_variant, study_table
 from .tracking import make_tracker, track_drives
 from .training import (PRECISIONS, History, TrainSettings, detector_config, fit, largest_batch, peak_memory, plot_curves, seed_everything,
                               time_precisions)
@@ -589,6 +590,7 @@ def list_runs(args: argparse.Namespace) -> None:
     if args.csv:
         write_table(args.csv, table)
 
+# %% ../nbs/b_cli.ipynb #c238
 def calibration_frames(args: argparse.Namespace) -> list[Frame]:
     "Frames of `args.int8`, evenly over those that the run was trained on where its split is known."
     frames = open_dataset(args.int8).frames
@@ -606,11 +608,13 @@ def export(args: argparse.Namespace) -> None:
         print(f'written to {args.file}')
         return
     frames = calibration_frames(args) if args.int8 else []
-    export_onnx(detector, args.file, args.size)
-    if args.half:
-        halve(args.file, args.file)
-    if args.int8:
-        quantize(args.file, args.file, frames, args.size)
+    with tempfile.TemporaryDirectory() as folder:  # under the good name only what was asked for
+        made = export_onnx(detector, Path(folder) / 'made.onnx', args.size)
+        if args.half:
+            halve(made, made)
+        if args.int8:
+            quantize(made, made, frames, args.size)
+        write_atomically(args.file, made.read_bytes())
     images = torch.randint(0, 256, (1, 3, *(args.size or (256, 256))), dtype=torch.uint8)
     pixels, score = largest_differences(folded(detector), load_for_inference(args.file), images)
     print(f'written to {args.file}: {args.file.stat().st_size / 1e6:.1f} MB; on noise it differs from PyTorch by at most {pixels:.2g} px and {score:.2g} in score')
