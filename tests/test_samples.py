@@ -9,7 +9,7 @@ from PIL import Image
 
 from rtsd_nb import samples
 from rtsd_nb.data import Frame, no_boxes, no_labels, open_dataset
-from rtsd_nb.samples import (GREY, FrameDataset, Window, collate, color_augment, crop_transform, cut_image, cut_signs, fit_transform,
+from rtsd_nb.samples import (PADDING, FrameDataset, Window, collate, color_augment, crop_transform, cut_image, cut_signs, fit_transform,
                              make_loader, read_image, reduction, repeat_factors, repeat_rare, window_start)
 
 from folders import GOOD, folder_of, real
@@ -48,12 +48,12 @@ def test_fit_by_hand():
     boxes = torch.tensor([[600., 300, 660, 340]])
     out, moved, _, ignore, s = fit_transform((384, 640))(painted(boxes), boxes, torch.tensor([0]), boxes * 2 - 500, None)
     assert s == 0.5 and moved.tolist() == [[300, 150, 330, 170]] and ignore.tolist() == [[350, 50, 410, 90]]
-    assert out.shape == (384, 640, 3) and (out[360:] == GREY).all() and (out[150:170, 300:330] == 100).all() and out[149, 300, 0] == 0
+    assert out.shape == (384, 640, 3) and (out[360:] == PADDING).all() and (out[150:170, 300:330] == 100).all() and out[149, 300, 0] == 0
     out, moved, *_, s = fit_transform((1080, 1920))(painted(boxes), boxes, torch.tensor([0]), no_boxes(), None)
     assert s == 1.5 and torch.equal(moved, 1.5 * boxes) and out.shape == (1080, 1920, 3)  # enlarged
     assert (out[451:509, 901:989] == 100).all() and out[448, 900, 0] == 0
     out, moved, *_, s = fit_transform((1000, 1280))(painted(boxes), boxes, torch.tensor([0]), no_boxes(), None)
-    assert s == 1 and torch.equal(moved, boxes) and (out[:720] == painted(boxes)).all() and (out[720:] == GREY).all()
+    assert s == 1 and torch.equal(moved, boxes) and (out[:720] == painted(boxes)).all() and (out[720:] == PADDING).all()
 
 
 def test_a_sign_with_less_than_half_left_becomes_ignored():
@@ -79,7 +79,7 @@ def test_share_of_crops_with_a_sign():
 def test_frame_smaller_than_the_crop_is_padded_with_grey():
     boxes = torch.tensor([[10., 10, 40, 40]])
     out, moved, *_ = crop_transform((200, 300), scale=(1, 1), augment=None)(painted(boxes, (80, 100)), boxes, torch.tensor([0]), no_boxes(), np.random.default_rng(0))
-    assert out.shape == (200, 300, 3) and torch.equal(moved, boxes) and (out[80:] == GREY).all() and (out[:, 100:] == GREY).all()
+    assert out.shape == (200, 300, 3) and torch.equal(moved, boxes) and (out[80:] == PADDING).all() and (out[:, 100:] == PADDING).all()
 
 
 def test_a_sign_larger_than_the_crop():
@@ -122,7 +122,7 @@ def test_defect_29_unclipped_boxes_pass_too():
 
 def test_library_way_agrees(tmp_path):
     boxes = torch.tensor([[600., 300, 660, 341], [3, 5, 20, 30]])
-    library = A.Compose([A.LongestMaxSize(640), A.PadIfNeeded(384, 640, position='top_left', fill=GREY)],
+    library = A.Compose([A.LongestMaxSize(640), A.PadIfNeeded(384, 640, position='top_left', fill=PADDING)],
                         bbox_params=A.BboxParams('pascal_voc', label_fields=['labels']))
     theirs = library(image=painted(boxes), bboxes=boxes.numpy(), labels=np.array([0, 1]))
     out, moved, *_ = fit_transform((384, 640))(painted(boxes), boxes, torch.tensor([0, 1]), no_boxes(), None)
@@ -190,7 +190,7 @@ def test_collate_pads_right_and_below(dataset):
     small, large = torch.zeros(3, 4, 6, dtype=torch.uint8), torch.zeros(3, 5, 2, dtype=torch.uint8)
     images, targets = collate([(small, 'a'), (large, 'b')])
     assert images.shape == (2, 3, 5, 6) and images.dtype == torch.uint8 and targets == ['a', 'b']
-    assert (images[0, :, :4] == 0).all() and (images[0, :, 4:] == GREY).all() and (images[1, :, :, 2:] == GREY).all()
+    assert (images[0, :, :4] == 0).all() and (images[0, :, 4:] == PADDING).all() and (images[1, :, :, 2:] == PADDING).all()
 
 
 def test_unreadable_frame_raises_and_is_named(tmp_path, dataset):
@@ -250,7 +250,7 @@ def test_window_agrees_with_the_librarys_crop(scale):
     side = round(384 / scale)
     for x, y in ((500, 250), (590, 280), (1000, 500)):
         window = Window((y, x), scale, (384, 384))
-        cut = A.Crop(x, y, x + side, y + side, pad_if_needed=True, pad_position='top_left', fill=GREY)
+        cut = A.Crop(x, y, x + side, y + side, pad_if_needed=True, pad_position='top_left', fill=PADDING)
         library = A.Compose([cut, A.Resize(384, 384)], bbox_params=A.BboxParams('pascal_voc', label_fields=['labels'], min_visibility=0.5))
         theirs = library(image=image, bboxes=boxes.numpy(), labels=np.arange(3))
         kept, labels, _ = cut_signs(boxes, torch.arange(3), no_boxes(), window)
