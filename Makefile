@@ -12,19 +12,23 @@ STATED := settings.ini setup.py pyproject.toml requirements-lock.txt
 # One thread a process: two torch processes with two threads each spin against each other.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help tour test test-fast fuzz notebooks stable export readme docs lab bench-gpu clean
+.PHONY: help student ru translations figures tour test test-fast test-browser fuzz notebooks stable export readme docs lab bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make tour       train on the embedded data, results in $(OUT)"
 	@echo "make test       all notebooks, checks and tests"
 	@echo "make test-fast  checks and tests only: no notebook is run, no slow test"
+	@echo "make test-browser  chapters, explorers and the demo page in JupyterLab and Chromium (which must be installed)"
 	@echo "make fuzz       10,000 odd annotation files (minutes); make test tries 500"
 	@echo "make notebooks  execute the notebooks in place (some: make notebooks NB='nbs/01_boxes.ipynb')"
 	@echo "make stable     execute notebooks twice, compare the bytes (NB=... as above)"
 	@echo "make export     notebooks -> rtsd_nb/"
 	@echo "make readme     nbs/index.ipynb -> README.md"
 	@echo "make docs       the documentation site, in _docs/html"
+	@echo "make figures    all pictures of the chapters as files, for slides, in _docs/figures"
+	@echo "make ru         the Russian edition in ru/; make translations brings locale/ru up to date"
+	@echo "make student    the student's edition in student/: exercises without solutions"
 	@echo "make lab        open the course in JupyterLab"
 	@echo "make bench-gpu  training and inference on a GPU, beside other loops (without one: only that it runs)"
 	@echo "make clean      remove what was built, except $(VENV) and runs/"
@@ -49,6 +53,10 @@ $(VENV)/docs-ready: $(VENV)/test-ready
 	$(PIP) -c requirements-lock.txt -e '.[dev,docs,offline]'
 	@touch $@
 
+$(VENV)/browser-ready: $(VENV)/test-ready
+	$(PIP) -c requirements-lock.txt -e '.[dev,offline,explore,demo,browser]'
+	@touch $@
+
 # ---- the two commands ----
 tour: $(VENV)/tour-ready
 	$(BIN)/rtsd-train --epochs 1 --out $(OUT) --overwrite
@@ -61,6 +69,9 @@ test: $(VENV)/test-ready
 
 test-fast: $(VENV)/test-ready
 	@$(ONE_THREAD) $(BIN)/python tests/run_all.py --fast
+
+test-browser: $(VENV)/browser-ready
+	RTSD_BROWSER=1 $(ONE_THREAD) $(BIN)/python -m pytest -q -rs tests/test_lab.py tests/test_demo.py
 
 fuzz: $(VENV)/test-ready
 	RTSD_FUZZ=10000 $(ONE_THREAD) $(BIN)/python -m pytest -q tests/test_fuzz_data.py
@@ -79,6 +90,18 @@ export: $(VENV)/test-ready
 readme: $(VENV)/test-ready
 	$(BIN)/rtsd-course readme
 
+ru: $(VENV)/test-ready
+	$(BIN)/rtsd-course edition ru
+
+translations: $(VENV)/test-ready
+	$(BIN)/rtsd-course translations
+
+figures: $(VENV)/test-ready
+	$(BIN)/python docs/figures.py
+
+student: $(VENV)/test-ready
+	$(BIN)/rtsd-course student
+
 docs: $(VENV)/docs-ready
 	$(BIN)/python docs/build.py
 
@@ -89,5 +112,5 @@ bench-gpu: $(VENV)/tour-ready
 	$(BIN)/python benchmarks/bench_gpu.py
 
 clean:
-	rm -rf build dist _proc _docs *.egg-info .pytest_cache .hypothesis nbs/.last_checked nbs/.ipynb_checkpoints
+	rm -rf build dist _proc _docs student ru kernel wheels *.egg-info .pytest_cache .hypothesis nbs/.last_checked nbs/.ipynb_checkpoints
 	find rtsd_nb tests nbs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,7 +9,7 @@ parser = ConfigParser(delimiters=['='])
 parser.read(here/'settings.ini', encoding='utf-8')
 cfg = parser['DEFAULT']
 name = cfg['lib_name']
-extras = {extra: cfg[f'{extra}_requirements'].split() for extra in ('dev', 'offline', 'tensorboard', 'onnx', 'track', 'demo', 'docs')}
+extras = {extra: cfg[f'{extra}_requirements'].split() for extra in ('dev', 'offline', 'tensorboard', 'onnx', 'track', 'demo', 'kaggle', 'explore', 'teach', 'browser', 'docs')}
 
 setup(
     name=name,

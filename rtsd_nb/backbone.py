@@ -11,7 +11,8 @@ __all__ = ['dry_run', 'map_layout', 'Unit', 'find_units', 'find_taps', 'check_ch
 
 # %% ../nbs/03_backbone.ipynb #c004
 import difflib, importlib.util, logging, socket, threading, warnings
-from contextlib import contextmanager, suppress
+import contextlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -191,7 +192,7 @@ def can_connect(url, seconds=5):
     proxy = None if proxy_bypass(host) else getproxies().get(urlsplit(url).scheme)
     to, answered = urlsplit(proxy or url), []
     def attempt():
-        with suppress(OSError), socket.create_connection((to.hostname, to.port or 443), timeout=seconds): answered.append(True)
+        with contextlib.suppress(OSError), socket.create_connection((to.hostname, to.port or 443), timeout=seconds): answered.append(True)
     thread = threading.Thread(target=attempt, daemon=True)
     thread.start(); thread.join(seconds)
     return bool(answered)

@@ -21,7 +21,7 @@ import torch
 # %% ../nbs/10a_errors.ipynb #c004
 from .boxes import Detections, box_iou, draw_boxes, show_image
 from .data import Frame
-from .metrics import (GREEN, IOU_THRESHOLDS, RED, YELLOW, longest_side, match_detections, outside_ignored, precision_at, precision_recall,
+from .metrics import (COLOURS, IOU_THRESHOLDS, longest_side, match_detections, outside_ignored, precision_at, precision_recall,
                              view_window)
 from .samples import read_image
 
@@ -224,9 +224,9 @@ def enlarged(frame: Frame, box: torch.Tensor, colour: tuple[int, int, int], side
 def cut_of(row, frames: Sequence[Frame], found: Sequence[Detections], classes: Sequence[str]) -> tuple[np.ndarray, str]:
     "(picture, caption) of a row (`itertuples`) of `Judged.detections` (red) or `Judged.truths` (yellow)."
     if hasattr(row, 'score'):
-        box, colour, caption = found[row.frame].boxes[row.index], RED, f'{classes[row.label]} {row.score:.2f}'
+        box, colour, caption = found[row.frame].boxes[row.index], COLOURS['false'], f'{classes[row.label]} {row.score:.2f}'
     else:
-        box, colour, caption = frames[row.frame].boxes[row.truth], YELLOW, f'{classes[row.label]} {row.side:.0f} px'
+        box, colour, caption = frames[row.frame].boxes[row.truth], COLOURS['miss'], f'{classes[row.label]} {row.side:.0f} px'
     return enlarged(frames[row.frame], box.cpu(), colour), caption
 
 def plot_gallery(rows: pd.DataFrame, frames: Sequence[Frame], found: Sequence[Detections], classes: Sequence[str], columns: int = 4):

@@ -26,7 +26,6 @@ import torch
 from fastcore.basics import patch
 
 # %% ../nbs/09a_runs.ipynb #c004
-import rtsd_nb
 from .data import Frame
 from .detector import CHECKPOINT_FORMAT, folded, predict_frames, read_checkpoint, save_detector, torch_bytes, write_atomically
 from .metrics import plot_truth_and_predictions
@@ -45,8 +44,9 @@ def version_of(package: str) -> str | None:
 
 def notebook_commit() -> str | None:
     "The commit of the checkout that the library is imported from, '+changes' behind it where files differ from it; None outside one."
-    root = Path(rtsd_nb.__file__).resolve().parents[1]
-    if not (root / 'settings.ini').exists():
+    spec = importlib.util.find_spec('rtsd_nb')
+    root = spec and Path(spec.origin).resolve().parents[1]
+    if not root or not (root / 'settings.ini').exists():
         return None
     try:
         commit = subprocess.run(['git', 'describe', '--always', '--abbrev=40', '--exclude', '*', '--dirty=+changes'], cwd=root, capture_output=True, text=True)
@@ -58,7 +58,7 @@ def environment(device: str | torch.device = 'cpu') -> dict:
     "What the numbers of a run depend on beside data and settings, as plain values."
     device = torch.device(device)
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else platform.processor() or platform.machine()
-    return {'rtsd_nb': rtsd_nb.__version__, 'commit': notebook_commit(), 'python': platform.python_version(),
+    return {'rtsd_nb': version_of('rtsd_nb'), 'commit': notebook_commit(), 'python': platform.python_version(),
             'packages': {package: version_of(package) for package in PACKAGES},
             'device': f'{device.type}: {name}', 'threads': torch.get_num_threads()}
 

@@ -11,8 +11,8 @@ __all__ = ['SIZE_BINS', 'SIZE_SHARES', 'MIN_LONGEST', 'MIN_SHORTEST', 'MAX_LONGE
            'build', 'traffic', 'switch_on', 'before_signs', 'noise_tile', 'haze_light', 'Ground', 'see_ground',
            'shade_of_trees', 'draw_sky', 'draw_wires', 'paint_road', 'draw_ground', 'cover', 'worn_face', 'Seen',
            'readable', 'hidden_by', 'visible_signs', 'spare_signs', 'sign_mount', 'draw_things', 'tone_curve',
-           'develop', 'draw_bonnet', 'windscreen', 'render_drive', 'render_part', 'render_parallel', 'coco_of',
-           'write_tables', 'scenes_recipe', 'is_complete', 'cache_folder', 'usable_cores', 'build_folder',
+           'develop', 'draw_bonnet', 'windscreen', 'render_drive', 'render_part', 'package_folder', 'render_parallel',
+           'coco_of', 'write_tables', 'scenes_recipe', 'is_complete', 'cache_folder', 'usable_cores', 'build_folder',
            'make_scenes']
 
 # %% ../nbs/a_scenes.ipynb #c003
@@ -927,12 +927,16 @@ def render_part(folder, frames, seed, size, classes, part, parts):
     return done
 
 # %% ../nbs/a_scenes.ipynb #c147
+def package_folder():
+    "Where the library lies, or None where its cells stand in a notebook by themselves."
+    spec = find_spec('rtsd_nb')
+    return spec and Path(spec.origin).parent
+
 def render_parallel(folder, frames, seed, size, classes, workers):
     "`render_part` in `workers` fresh Python processes: safe from a notebook, a script without a main guard, or under torch."
     code = ('import json, sys; from rtsd_nb.scenes import render_part; a = json.loads(sys.argv[1]); '
             'json.dump(render_part(*a), open(sys.argv[2], "w"))')
-    package = Path(find_spec('rtsd_nb').origin).parent.parent
-    env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(package), *filter(None, [os.environ.get('PYTHONPATH')])]), 'OMP_NUM_THREADS': '1'}
+    env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(package_folder().parent), *filter(None, [os.environ.get('PYTHONPATH')])]), 'OMP_NUM_THREADS': '1'}
     parts = [Path(folder) / f'part{k}.json' for k in range(workers)]
     jobs = [subprocess.Popen([sys.executable, '-c', code, json.dumps([str(folder), frames, seed, size, classes, k, workers]), str(p)],
                              env=env, stderr=subprocess.PIPE, text=True) for k, p in enumerate(parts)]
@@ -968,7 +972,7 @@ def write_tables(folder, done, size, classes):
 # %% ../nbs/a_scenes.ipynb #c150
 def scenes_recipe(frames, seed, size, classes):
     "All that decides the bytes of a data set: what was asked for, the source of this module and of the faces, the drawing library."
-    files = [Path(find_spec(f'rtsd_nb.{name}').origin) for name in ('faces', 'scenes')]
+    files = [package_folder() / f'{name}.py' for name in ('faces', 'scenes')] if package_folder() else []
     lines = [l for file in files for l in file.read_bytes().splitlines() if l.strip() and not l.startswith(b'#')]  # less nbdev's cell marks
     source = hashlib.sha256(b'\n'.join(lines)).hexdigest()[:12]
     return {'frames': frames, 'seed': seed, 'size': list(size), 'classes': list(classes), 'source': source,
@@ -1000,7 +1004,8 @@ def build_folder(folder, recipe, workers=None):
     try:
         (building / 'rtsd-frames').mkdir()
         asked = building, frames, seed, size, classes
-        done = render_part(*asked, 0, 1) if workers == 1 else render_parallel(*asked, workers)
+        alone = workers == 1 or package_folder() is None  # a fresh process must be able to import this
+        done = render_part(*asked, 0, 1) if alone else render_parallel(*asked, workers)
         write_tables(building, done, size, classes)
         (building / 'recipe.json').write_text(json.dumps(recipe, indent=1))
         building.chmod(0o755)

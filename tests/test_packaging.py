@@ -1,5 +1,6 @@
 """The package can be installed as README.md says, and holds what it must."""
 import configparser
+import os
 import re
 import shutil
 import subprocess
@@ -89,7 +90,7 @@ def test_modules_import_only_rooms_above():
     "The order of the chapters is the order of the imports, so each can be read without those after it"
     # metrics needs boxes and data only, and the validation of training calls it
     order = ('boxes data split samples augment report convert backbone neck head postprocess detector assignment loss metrics errors evalreport training runs study export inference tracking names demo kaggle '
-             'faces scenes cli course').split()
+             'faces scenes explore pipeline standalone send exercises translate course cli').split()
     for path in (ROOT/'rtsd_nb').glob('[!_]*.py'):
         text = path.read_text(encoding='utf-8')
         used = set(re.findall(r'^\s*from (?:rtsd_nb)?\.(\w+) import', text, re.M))
@@ -112,3 +113,24 @@ def test_wheel_holds_the_library(tmp_path):
     assert not [n for n in names if n.startswith(('tests/', 'nbs/'))]
     entry_points = next(n for n in names if n.endswith('entry_points.txt'))
     assert 'rtsd-train' in zipfile.ZipFile(wheel).read(entry_points).decode()
+
+
+@pytest.mark.slow
+def test_the_wheel_in_a_clean_environment_has_working_commands(tmp_path, settings):
+    "Installed by pip beside its requirements, away from this checkout; each command answers, one reads data"
+    from environments import clean_python
+    source = tmp_path/'source'
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns('.git', '.venv', 'runs', 'build', 'nbs', '*.egg-info', '__pycache__'))
+    python, away = clean_python(tmp_path/'clean'), tmp_path/'away'
+    away.mkdir()
+    env = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'} | {'PIP_CONFIG_FILE': os.devnull}
+    run = lambda *args: subprocess.run(list(map(str, args)), cwd=away, env=env, capture_output=True, text=True)
+    assert run(sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', tmp_path, source).returncode == 0
+    done = run(python, '-m', 'pip', 'install', '-q', '--no-index', *tmp_path.glob('*.whl'))  # so all that it requires must be there
+    assert done.returncode == 0, done.stderr
+    for token in settings['console_scripts'].split():
+        done = run(python.with_name(token.split('=')[0]), '--help')
+        assert done.returncode == 0 and 'usage: rtsd-' in done.stdout, token + done.stderr
+    (away/'signs.csv').write_text('filename,x_from,y_from,width,height,sign_class,sign_id\na.jpg,10,10,20,20,2_1,7\n')
+    done = run(python.with_name('rtsd-data'), 'check', 'signs.csv', '--no-images')
+    assert '1 boxes' in done.stdout or '1 box' in done.stdout, done.stdout + done.stderr

@@ -190,9 +190,9 @@ def test_tensorboard_events_go_on_too(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_twenty_kills_lose_nothing(root):
-    done = subprocess.run([sys.executable, root / 'benchmarks' / 'kill_resume.py', '--kills', '20'], capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1:] == ['kills=20 resumed=20 equal=20'], done.stdout + done.stderr
+def test_kills_lose_nothing(root):
+    done = subprocess.run([sys.executable, root / 'benchmarks' / 'kill_resume.py', '--kills', '8'], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ['kills=8 resumed=8 equal=8'], done.stdout + done.stderr
     assert 'in a checkpoint' in done.stdout, 'some were killed while they wrote'
 
 
