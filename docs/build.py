@@ -23,8 +23,10 @@ from check_site import problems  # noqa: E402
 from fastcore.docments import docments  # noqa: E402
 
 from rtsd_nb.course import build_readme, directives, notebooks_of, read_notebook  # noqa: E402
+from rtsd_nb.translate import read_table, sources, translated  # noqa: E402
 
 SUFFIXES = {'image/png': 'png', 'image/jpeg': 'jpg', 'image/svg+xml': 'svg'}
+LANGUAGES = {'ru': 'По-русски'}
 SHOWN_METRICS = {'name': 'detector', 'start': 'start', 'map': 'mAP', 'map_50': 'mAP50', 'ap_0-24': 'AP under 24 px', 'ap_24-32': '24 to 32', 'ap_32-64': '32 to 64',
                  'ap_64+': 'over 64', 'parameters': 'parameters', 'train_images': 'training images'}
 
@@ -42,22 +44,38 @@ def page_of(nb):
         if cell['cell_type'] == 'raw' or 'hide' in known or 'default_exp' in known:
             continue
         source = re.sub(r'^(#\| .*\n?)+', '', cell['source']) if known else cell['source']
+        source = re.sub(r'^([ \t]*)### BEGIN SOLUTION.*?### END SOLUTION', r'\1# your answer', source, flags=re.S | re.M)
         cells.append(cell | {'source': source})
     return nb | {'cells': cells, 'metadata': {'kernelspec': {'name': 'python3', 'display_name': 'Python 3', 'language': 'python'},
                                               'language_info': {'name': 'python'}}}
 
 
 def write_notebooks(source):
-    "The pages of all chapters; returns {stem: title}."
+    "The pages of all notebooks; returns {path in nbs/ without its suffix: title}."
     titles = {}
     (source / 'nbs').mkdir(parents=True)
     for path in notebooks_of(ROOT):
         if path.stem == 'index':
             continue
-        nb = read_notebook(path)
-        titles[path.stem] = title_of(nb)
-        (source / 'nbs' / path.name).write_text(json.dumps(page_of(nb)), encoding='utf-8')
+        nb, name = read_notebook(path), path.relative_to(ROOT / 'nbs').with_suffix('').as_posix()
+        titles[name] = title_of(nb)
+        (source / 'nbs' / name).parent.mkdir(exist_ok=True)
+        (source / 'nbs' / f'{name}.ipynb').write_text(json.dumps(page_of(nb)), encoding='utf-8')
     return titles
+
+
+def write_editions(source):
+    "The pages of the other languages, {language: {path in nbs/ without its suffix: title}}: prose from the catalogues, pictures as they are."
+    found = {}
+    for folder in sorted(p for p in (ROOT / 'locale').glob('*') if p.is_dir()):
+        found[folder.name] = {}
+        for path in sources(ROOT / 'nbs'):
+            nb, name = translated(read_notebook(path), read_table(folder / f'{path.stem}.po')), path.relative_to(ROOT / 'nbs').with_suffix('').as_posix()
+            found[folder.name][name] = title_of(nb)
+            (source / folder.name / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / folder.name / f'{name}.ipynb').write_text(json.dumps(page_of(nb)), encoding='utf-8')
+        shutil.copytree(ROOT / 'nbs' / 'images', source / folder.name / 'images')
+    return found
 
 
 def pictures_of(nb):
@@ -74,14 +92,15 @@ def write_gallery(source, titles):
     "All pictures of all chapters on one page, each a link to its chapter."
     folder, lines = source / 'gallery', ['# Gallery', '', 'All pictures of the course; each leads to its chapter.', '']
     folder.mkdir()
-    for stem, title in titles.items():
-        found = list(pictures_of(read_notebook(ROOT / 'nbs' / f'{stem}.ipynb')))
+    for name, title in titles.items():
+        stem = name.replace('/', '_')
+        found = list(pictures_of(read_notebook(ROOT / 'nbs' / f'{name}.ipynb')))
         if not found:
             continue
         lines += [f'## {title}', '', '::::{grid} 2 2 3 3', ':gutter: 2', '']
         for i, (suffix, content) in enumerate(found, 1):
             (folder / f'{stem}_{i}.{suffix}').write_bytes(content)
-            lines += [':::{grid-item}', f'[![{title}, picture {i}](gallery/{stem}_{i}.{suffix})](nbs/{stem}.ipynb)', ':::']
+            lines += [':::{grid-item}', f'[![{title}, picture {i}](gallery/{stem}_{i}.{suffix})](nbs/{name}.ipynb)', ':::']
         lines += ['::::', '']
     (source / 'gallery.md').write_text('\n'.join(lines), encoding='utf-8')
 
@@ -208,12 +227,13 @@ def toctree(caption, pages):
     return ['```{toctree}', ':hidden:', f':caption: {caption}', '', *pages, '```', '']
 
 
-def write_index(source, titles, modules):
+def write_index(source, titles, modules, editions):
     "The front page: README.md with the table of contents."
     text = re.sub(r'^<!--.*-->\n', '', build_readme(ROOT / 'nbs' / 'index.ipynb'))
     main = [s for s in titles if s[0].isdigit()]
-    lines = [text, '', *toctree('Chapters', [f'nbs/{s}' for s in main]), *toctree('Tools', [f'nbs/{s}' for s in titles if s not in main]),
-             *toctree('Look up', ['gallery', 'benchmarks', 'CHANGELOG', 'CONTRIBUTING']), *toctree('API', [f'api/{m}' for m in modules])]
+    lines = [text, '', *toctree('Chapters', [f'nbs/{s}' for s in main]), *toctree('Exercises', [f'nbs/{s}' for s in titles if '/' in s]), *toctree('Tools', [f'nbs/{s}' for s in titles if s not in main and '/' not in s]),
+             *(line for language, names in editions.items() for line in toctree(LANGUAGES.get(language, language), [f'{language}/{n}' for n in names])),
+             *toctree('Look up', ['docs/full_size', 'docs/syllabus', 'docs/defects', 'gallery', 'benchmarks', 'CHANGELOG', 'CONTRIBUTING']), *toctree('API', [f'api/{m}' for m in modules])]
     (source / 'index.md').write_text('\n'.join(lines), encoding='utf-8')
 
 
@@ -227,8 +247,11 @@ def write_source(source):
     for name in ('CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE'):
         shutil.copy(ROOT / name, source)
     shutil.copytree(ROOT / 'docs' / 'images', source / 'docs' / 'images')
+    shutil.copytree(ROOT / 'nbs' / 'images', source / 'nbs' / 'images')
+    for path in (ROOT / 'docs').glob('*.md'):
+        shutil.copy(path, source / 'docs')
     shutil.copy(ROOT / 'docs' / 'conf.py', source)
-    write_index(source, titles, modules)
+    write_index(source, titles, modules, write_editions(source))
 
 
 def main():
