@@ -128,10 +128,8 @@ class Result:
     passed: bool
     said: str = ''
 
-RUN = '''import json, os, sys
-os.environ.setdefault('MPLBACKEND', 'Agg')
-from rtsd_nb.exercises import run_checks
-json.dump(run_checks(sys.argv[1]), open(sys.argv[2], 'w'))'''
+RUN = ("import json, os, sys; os.environ.setdefault('MPLBACKEND', 'Agg'); from rtsd_nb.exercises import run_checks; "
+       "json.dump(run_checks(sys.argv[1]), open(sys.argv[2], 'w'))")
 
 def run_checks(path: str | Path) -> list[tuple[str, str | None]]:
     "Run the code cells of the notebook at `path` in this process; for each check its id, and None or what went wrong."

@@ -35,7 +35,7 @@ for folder in sys.argv[1:]:
     except ValueError as error: sent.append(Space(error=str(error)))
 fields = ('error', 'slug', 'new_title', 'text', 'language', 'kernel_type', 'is_private', 'enable_gpu', 'enable_internet',
           'dataset_data_sources', 'machine_shape')
-print('SENT' + json.dumps([{f: getattr(r, f) for f in fields if hasattr(r, f)} for r in sent]))
+print('=== SENT ===' + json.dumps([{f: getattr(r, f) for f in fields if hasattr(r, f)} for r in sent]))
 '''
 
 
@@ -49,8 +49,8 @@ def run_client(home, code, *args):
 def push(home, *folders):
     "What the official client would send for each folder, {'error': ...} where it refuses; no key and no network are needed"
     done = run_client(home, PUSH, *folders)
-    assert 'SENT' in done.stdout, done.stderr
-    said, sent = done.stdout.split('SENT')
+    assert '=== SENT ===' in done.stdout, done.stderr
+    said, sent = done.stdout.split('=== SENT ===')
     return said, json.loads(sent)
 
 

@@ -62,7 +62,7 @@ def test_no_dead_links(name):
 
 def test_every_chapter_is_in_the_map():
     text = (ROOT/'README.md').read_text(encoding='utf-8')
-    assert [p.name for p in NOTEBOOKS if p.name != 'index.ipynb' and f'nbs/{p.name}' not in text] == []
+    assert [p.name for p in NOTEBOOKS if p.name != 'index.ipynb' and p.relative_to(ROOT).as_posix() not in text] == []
 
 
 def test_code_in_readme_compiles_and_imports():
