@@ -153,7 +153,8 @@ def entry(name, thing, level=2):
     "The lines about a function, class or value."
     if not (inspect.isroutine(thing) or inspect.isclass(thing)):
         text = repr(thing)
-        return [f'{"#" * level} {name}', '', '```python', f'{name} = {text if len(text) < 200 and "0x" not in text else "..."}', '```', '']
+        shown = text if len(text) < 200 and '<' not in text else '...'  # an object without a plain form
+        return [f'{"#" * level} {name}', '', '```python', f'{name} = {shown}', '```', '']
     lines = [f'{"#" * level} {name}', '', '```python', f'{name}{signature_of(thing)}', '```', '']
     doc = inspect.getdoc(thing) or ''
     if doc and not doc.startswith(f'{name}('):
