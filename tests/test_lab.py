@@ -49,7 +49,7 @@ def lab(tmp_path_factory):
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]
-    env = os.environ | {'PYTHONPATH': str(ROOT), 'JUPYTER_CONFIG_DIR': str(folder / 'config'), 'JUPYTER_DATA_DIR': str(folder / 'data'),
+    env = {k: v for k, v in os.environ.items() if k != 'MPLBACKEND'} | {'PYTHONPATH': str(ROOT), 'JUPYTER_CONFIG_DIR': str(folder / 'config'), 'JUPYTER_DATA_DIR': str(folder / 'data'),
                         'JUPYTERLAB_SETTINGS_DIR': str(folder / 'settings'), 'JUPYTERLAB_WORKSPACES_DIR': str(folder / 'workspaces'), 'IPYTHONDIR': str(folder / 'ipython')}
     command = [sys.executable, '-m', 'jupyterlab', '--no-browser', '--ip=127.0.0.1', f'--port={port}', '--IdentityProvider.token=',
                f'--ServerApp.root_dir={folder}', '--allow-root', '--expose-app-in-browser', '--LabApp.news_url=', '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate']
@@ -74,8 +74,8 @@ def run_all(driver, lab, chapter, seconds=600):
     driver.get(f'{lab}/lab/tree/nbs/{chapter}.ipynb?reset')
     wait_for(lambda: driver.execute_script("return !!document.querySelector('.jp-NotebookPanel .jp-CodeCell')"), 90, f'{chapter} did not open')
     wait_for(lambda: (driver.execute_script(LOOK) or {}).get('status') == 'idle', 90, f'{chapter}: no kernel')
-    driver.execute_script("return window.jupyterapp.commands.execute('notebook:restart-run-all')")
-    wait_for(lambda: accept_restart(driver) or True)
+    driver.execute_script("window.jupyterapp.commands.execute('notebook:restart-run-all')")  # a promise that waits for the dialog
+    wait_for(lambda: accept_restart(driver), 30, f'{chapter}: nobody asked whether to restart')
     wait_for(lambda: driver.execute_script(LOOK)['status'] == 'busy', 60, f'{chapter} did not begin to run')
     done = "const m = window.jupyterapp.shell.currentWidget.content.model.cells, c = []; for (let i = 0; i < m.length; i++) if (m.get(i).type === 'code' && m.get(i).sharedModel.source.trim()) c.push(m.get(i).executionCount); return c.every(x => x) && c.length"
     def rests():
