@@ -168,7 +168,7 @@ def test_python_m_is_the_train_command():
 
 
 @pytest.mark.slow
-def test_a_minute_on_real_frames(shared, tmp_path):
+def test_a_short_run_on_real_frames(shared, tmp_path):
     import csv
     frames = list(csv.DictReader(open(shared / 'gtsdb_germany' / 'frames.csv')))
     scenes = sorted({int(f['scene']) for f in frames})
@@ -177,7 +177,7 @@ def test_a_minute_on_real_frames(shared, tmp_path):
         file.write('filename,split\n' + ''.join(f"{f['filename']},{'valid' if int(f['scene']) in last else 'train'}\n" for f in frames))
     run = str(tmp_path / 'run')
     assert train_command(['--data', str(shared / 'gtsdb_germany' / 'gt_categories.csv'), '--split', str(tmp_path / 'split.csv'), '--out', run,
-                          '--minutes', '0.6', '--size', '602x1024', '--validations', '1', '--quiet']) == 0
+                          '--minutes', '0.3', '--size', '602x1024', '--validations', '1', '--quiet']) == 0
     metrics = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
     assert metrics['classes_with_truth'] == 4 and metrics['n_frames'] > 60
     losses = pd.read_csv(tmp_path / 'run' / 'history.csv').train_loss

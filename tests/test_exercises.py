@@ -59,6 +59,14 @@ def test_each_answer_has_a_solution_a_check_points_and_hints(path):
     assert len(re.findall(r'<summary>Hint \d', prose)) >= 2 * len(answers), 'graded hints'
 
 
+def test_the_table_of_defects_leads_to_exercises_that_are_there():
+    links = re.findall(r'\[(?:hunt )?([\d.]+)\]\(\.\./nbs/exercises/(\w+\.ipynb)\)', (ROOT / 'docs' / 'defects.md').read_text(encoding='utf-8'))
+    assert len(links) > 30
+    for number, name in links:
+        heads = [line for c in read(FOLDER / name)['cells'] for line in source(c).splitlines() if line.startswith('## ')]
+        assert any(re.match(rf'## (Hunt )?{re.escape(number)}[: ]', head) for head in heads), (number, name)
+
+
 # With the solutions every check passes: that is what nbdev_test finds out, which runs these notebooks from top to bottom.
 # The rest runs in one process for all notebooks, since most of the time goes into importing torch.
 

@@ -70,7 +70,7 @@ def pictures(nb):
 
 # ---- real annotations and frames, as Kaggle mounts them ----
 
-def some_names(shared, n=24):
+def some_names(shared, n=12):
     "File names of real annotated frames of 1280x720, evenly over the drives"
     images = json.loads((shared / 'rtsd_annotations' / 'val_anno.json').read_text())['images']
     names = sorted(Path(i['file_name']).name for i in images if (i['height'], i['width']) == (720, 1280))
@@ -113,7 +113,7 @@ LAYOUTS = {'datasets/watchman/rtsd-dataset': as_kaggle, 'rtsd-small': as_small, 
 def test_the_self_contained_notebook_on_real_rtsd(mount, shared, tmp_path, python):
     LAYOUTS[mount](shared, tmp_path / 'input' / mount)
     n = len(open_dataset(tmp_path / 'input' / mount).frames)
-    kernel = build_standalone(NBS, tmp_path / 'kernel', 'ann', gpu='NvidiaTeslaT4', values={'MINUTES': '0.2'})
+    kernel = build_standalone(NBS, tmp_path / 'kernel', 'ann', gpu='NvidiaTeslaT4', values={'MINUTES': '0.1'})
     nb = run_kernel(kernel, tmp_path, python)
     results = tmp_path / 'working' / 'runs' / 'pipeline'
     split = (results / 'split.csv').read_text().splitlines()
@@ -124,9 +124,9 @@ def test_the_self_contained_notebook_on_real_rtsd(mount, shared, tmp_path, pytho
 
 def test_the_self_contained_notebook_without_data_and_in_two_processes(tmp_path, python):
     "Nothing is attached: it draws the embedded frames; and torchrun trains in two processes from the notebook's own cells"
-    kernel = build_standalone(NBS, tmp_path / 'kernel', 'ann', values={'MINUTES': '0.2', 'MOST': '40', 'PROCESSES': '2'})
+    kernel = build_standalone(NBS, tmp_path / 'kernel', 'ann', values={'MINUTES': '0.1', 'MOST': '24', 'PROCESSES': '2'})
     text = (kernel / 'rtsd_course.ipynb').read_text(encoding='utf-8')
-    (kernel / 'rtsd_course.ipynb').write_text(text.replace('make_scenes()', 'make_scenes(frames=60)'), encoding='utf-8')
+    (kernel / 'rtsd_course.ipynb').write_text(text.replace('make_scenes()', 'make_scenes(frames=40)'), encoding='utf-8')
     run_kernel(kernel, tmp_path, python)
     results = tmp_path / 'working' / 'runs' / 'pipeline'
     assert json.loads((results / 'config.json').read_text())['processes'] == 2

@@ -115,6 +115,15 @@ def test_wheel_holds_the_library(tmp_path):
     assert 'rtsd-train' in zipfile.ZipFile(wheel).read(entry_points).decode()
 
 
+HELP = '''import runpy, sys
+from pathlib import Path
+for name in sys.argv[1:]:
+    sys.argv = [name, '--help']
+    try: runpy.run_path(str(Path(sys.executable).with_name(name)), run_name='__main__')
+    except SystemExit as end: assert not end.code, (name, end.code)
+'''
+
+
 @pytest.mark.slow
 def test_the_wheel_in_a_clean_environment_has_working_commands(tmp_path, settings):
     "Installed by pip beside its requirements, away from this checkout; each command answers, one reads data"
@@ -128,9 +137,11 @@ def test_the_wheel_in_a_clean_environment_has_working_commands(tmp_path, setting
     assert run(sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', tmp_path, source).returncode == 0
     done = run(python, '-m', 'pip', 'install', '-q', '--no-index', *tmp_path.glob('*.whl'))  # so all that it requires must be there
     assert done.returncode == 0, done.stderr
-    for token in settings['console_scripts'].split():
-        done = run(python.with_name(token.split('=')[0]), '--help')
-        assert done.returncode == 0 and 'usage: rtsd-' in done.stdout, token + done.stderr
+    names = [token.split('=')[0] for token in settings['console_scripts'].split()]
+    assert all(os.access(python.with_name(name), os.X_OK) for name in names)
+    done = run(python, '-c', HELP, *names)                     # in one process: each would import torch again
+    assert done.returncode == 0 and [f'usage: {n}' in done.stdout for n in names] == [True] * len(names), done.stdout + done.stderr
+    assert 'usage: rtsd-train' in run(python.with_name('rtsd-train'), '--help').stdout
     (away/'signs.csv').write_text('filename,x_from,y_from,width,height,sign_class,sign_id\na.jpg,10,10,20,20,2_1,7\n')
     done = run(python.with_name('rtsd-data'), 'check', 'signs.csv', '--no-images')
     assert '1 boxes' in done.stdout or '1 box' in done.stdout, done.stdout + done.stderr

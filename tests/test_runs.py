@@ -191,8 +191,8 @@ def test_tensorboard_events_go_on_too(data, tmp_path):
 
 @pytest.mark.slow
 def test_kills_lose_nothing(root):
-    done = subprocess.run([sys.executable, root / 'benchmarks' / 'kill_resume.py', '--kills', '8'], capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1:] == ['kills=8 resumed=8 equal=8'], done.stdout + done.stderr
+    done = subprocess.run([sys.executable, root / 'benchmarks' / 'kill_resume.py', '--kills', '5'], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ['kills=5 resumed=5 equal=5'], done.stdout + done.stderr
     assert 'in a checkpoint' in done.stdout, 'some were killed while they wrote'
 
 
