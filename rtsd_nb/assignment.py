@@ -157,7 +157,7 @@ def assign_atss_naive(anchors: Tensor, boxes: Tensor, level_sizes: tuple[int, ..
     for sign, box in enumerate(boxes):
         candidates = nearest_naive(anchors, box, level_sizes or (len(anchors),), k * n_shapes)
         ious = [iou_naive(anchors[i], box) for i in candidates]
-        threshold = statistics.mean(ious) + statistics.stdev(ious)
+        threshold = statistics.mean(ious) + (statistics.stdev(ious) if len(ious) > 1 else 0)
         for i, iou in zip(candidates, ious):
             if iou >= threshold and is_inside_naive(anchors[i], box) and iou > best[i]:
                 matched[i], best[i] = sign, iou
@@ -211,7 +211,7 @@ def assign_atss(anchors: Tensor, boxes: Tensor, ignore: Tensor | None = None, le
     if len(boxes):
         near = atss_candidates(anchors, boxes, level_sizes or (len(anchors),), n_shapes, k)
         iou = paired_iou(anchors[near], boxes)                       # (candidates, G)
-        threshold = iou.mean(0) + iou.std(0)
+        threshold = iou.mean(0) + (iou.std(0) if len(iou) > 1 else 0)
         centres = xyxy_to_cxcywh(anchors[near])[..., :2]             # (candidates, G, 2)
         inside = ((centres > boxes[:, :2]) & (centres < boxes[:, 2:])).all(-1)
         offers = iou.where((iou >= threshold) & inside, -torch.inf)

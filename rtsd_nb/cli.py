@@ -654,6 +654,8 @@ def export(args: argparse.Namespace) -> None:
     "What `rtsd-export` does."
     if args.file.suffix not in ('.safetensors', '.onnx'):
         raise ValueError(f'{args.file}: the ending says the format, and only .onnx and .safetensors can be written')
+    if args.file.suffix == '.safetensors' and (args.half or args.int8 or args.size):
+        raise ValueError(f'{args.file}: --half, --int8 and --size are of a graph; leave them out, or write an .onnx')
     detector = load_detector(args.run)
     if args.file.suffix == '.safetensors':
         save_detector(detector, args.file)

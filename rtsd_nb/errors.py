@@ -147,10 +147,11 @@ def confusion(found: Sequence[Detections], frames: Sequence[Frame], classes: Seq
     return table
 
 def plot_confusion(table: pd.DataFrame, most: int = 12, ax=None):
-    "The `most` frequent classes of a `confusion` as a picture, each row in shares of its sum; returns the axes."
+    "The `most` frequent classes of a `confusion` as a picture, all others in one column, each row in shares of its sum; returns the axes."
     counts = table.drop(index='nothing there').sum(axis=1)
     names = counts[counts > 0].sort_values(ascending=False, kind='stable').index[:most].tolist()
     shown = table.loc[[*names, 'nothing there'], [*names, 'missed']]
+    shown.insert(len(names), 'another', table.loc[shown.index].sum(axis=1) - shown.sum(axis=1))
     ax = ax or plt.subplots(figsize=(6, 5), dpi=80, layout='constrained')[1]
     ax.imshow(shown.div(shown.sum(axis=1).clip(lower=1), axis=0), cmap='Blues', vmin=0, vmax=1)
     for (row, column), n in np.ndenumerate(shown.to_numpy()):
@@ -261,12 +262,12 @@ class ClassRecord:
     signs: np.ndarray
 
 def class_record(found: Sequence[Detections], frames: Sequence[Frame], label: int, thresholds: Sequence[float] = IOU_THRESHOLDS) -> ClassRecord:
-    "What became of the detections of class `label`, matched as `average_precision` does."
+    "What became of the detections of class `label`, matched as `evaluate` does."
     scores, hits, owner, signs = [np.zeros(0)], [np.zeros((len(thresholds), 0), bool)], [np.zeros(0, int)], []
     for number, (frame, own) in enumerate(zip(frames, found, strict=True)):
-        own, truth = own.select(own.labels == label), frame.boxes[frame.labels == label]
+        truth = frame.boxes[frame.labels == label]
         signs.append(len(truth))
-        own = outside_ignored(own, truth, frame.ignore)
+        own = outside_ignored(own.select(own.labels == label), frame.boxes, frame.ignore)
         own = own.select(own.scores.argsort(descending=True, stable=True))
         iou = box_iou(own.boxes.cpu().double(), truth.double()).numpy()
         scores.append(own.scores.cpu().numpy())
@@ -289,7 +290,7 @@ def weighted_ap(record: ClassRecord, weights: np.ndarray) -> float:
 def bootstrap(found: Sequence[Detections], frames: Sequence[Frame], classes: Sequence[str], n: int = 200, share: float = 0.95, seed: int = 0,
               thresholds: Sequence[float] = IOU_THRESHOLDS) -> pd.DataFrame:
     """Rows 'all classes' and one a class with truth: boxes, drives (with the class), ap, and `low` and `high`, between which lies
-    the middle `share` of `n` scores of as many drives, drawn with putting back. ValueError for fewer than two drives."""
+    the middle `share` of `n` scores of as many drives, drawn with replacement. ValueError for fewer than two drives."""
     drive = pd.factorize(pd.Series([f.drive for f in frames]))[0]
     if drive.max(initial=-1) < 1:
         raise ValueError('an interval over drives needs two drives or more')
@@ -311,7 +312,7 @@ def operating_points(found: Sequence[Detections], frames: Sequence[Frame], class
     rows = []
     for label in sorted({label for f in frames for label in f.labels.tolist()}):
         record = class_record(found, frames, label, (WELL,))
-        scores = -np.sort(-np.concatenate([outside_ignored(d.select(d.labels == label), f.boxes[f.labels == label], f.ignore).scores.cpu().numpy()
+        scores = -np.sort(-np.concatenate([outside_ignored(d.select(d.labels == label), f.boxes, f.ignore).scores.cpu().numpy()
                                            for d, f in zip(found, frames)]))
         n = int(record.signs.sum())
         p, r = precision_recall(scores, record.hits[0], n)

@@ -178,9 +178,11 @@ def draw_atss(ax: Axes, step: float, width: float, sign_centre: tuple[float, flo
     blank(ax)
     ax.scatter(*centres[:s['level_sizes'][0]].T, s=4, color='0.8')
     ax.scatter(*centres[s['level_sizes'][0]:].T, s=16, color='0.8', marker='s')
-    if step:
-        colour = dict(color='tab:orange') if step == 1 else dict(c=s['iou'][shown], cmap='Blues', vmin=0, vmax=1)
-        ax.scatter(*centres[s['near'][shown]].T, s=40, edgecolor='tab:blue', **colour)
+    near, iou = s['near'][shown], s['iou'][shown]
+    for marker, level in (('o', near < s['level_sizes'][0]), ('s', near >= s['level_sizes'][0])):
+        colour = dict(color='tab:orange') if step == 1 else dict(c=iou[level], cmap='Blues', vmin=0, vmax=1)
+        if step:
+            ax.scatter(*centres[near[level]].T, s=40, marker=marker, edgecolor='tab:blue', **colour)
     outline(ax, box, color='tab:green', lw=2)
     told = f'threshold {s["threshold"]:.2f}, ' if step > 2 else ''
     return f'{step}. {STEPS[step]}: {told}{len(centres) if step == 0 else int(shown.sum())}'

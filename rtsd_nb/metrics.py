@@ -283,10 +283,11 @@ def plot_precision_recall(
     "Precision over recall of the classes with most truth; returns the axes."
     ax = ax or plt.subplots(figsize=(7.5, 3.2), dpi=64, layout='constrained')[1]
     boxes = np.bincount(np.concatenate([*(f.labels.numpy() for f in frames), np.zeros(0, np.int64)]), minlength=len(classes))
+    scored = [outside_ignored(d, f.boxes, f.ignore) for d, f in zip(detections, frames)]
     for label in np.argsort(-boxes, kind='stable')[:most]:
         if not boxes[label]: continue
-        found = [d.select(d.labels == label) for d in detections]
-        targets = [(f.boxes[f.labels == label], f.ignore) for f in frames]
+        found = [d.select(d.labels == label) for d in scored]
+        targets = [(f.boxes[f.labels == label], f.ignore[:0]) for f in frames]
         precision, recall = precision_recall(*ranked(found, targets, iou_threshold))
         name = f'{classes[label]} ({boxes[label]} boxes) AP {precision_at(precision, recall).mean():.2f}'
         ax.plot(recall, precision, color=class_colors(len(classes))[label] / 255, label=name)

@@ -28,11 +28,11 @@ from .training import TrainSettings, detector_config, fit, plot_curves, seed_eve
 # %% ../nbs/13a_pipeline.ipynb #p009
 @dataclass(frozen=True)
 class Plan:
-    "What the pipeline is to do. None stands for what suits the machine: GPUs get an hour and all frames, a CPU one epoch of 60 frames."
+    "What the pipeline is to do. None stands for what suits the machine: GPUs get an hour and all frames, a CPU one epoch of 40 frames."
     out: str = 'run'  # folder for the results
     data: str | None = None  # folder or annotation file; None: RTSD where it is attached, the embedded data elsewhere
     minutes: float | None = None  # of training, validations included
-    most: int | None = None  # frames to learn from; a half as many are for the score
+    most: int | None = None  # frames to learn from; half as many are for the score
     seed: int = 0
 
 # %% ../nbs/13a_pipeline.ipynb #p013
@@ -46,7 +46,7 @@ def read_parts(plan: Plan) -> tuple[list[Frame], list[Frame], tuple[str, ...]]:
     "(frames to learn from, frames of other drives for the score, classes)."
     data = open_dataset(plan.data or find_rtsd() or make_scenes())
     train, valid = split_by_drive(data.frames, data.classes, seed=plan.seed)
-    most = plan.most or (None if torch.cuda.is_available() else 60)
+    most = plan.most or (None if torch.cuda.is_available() else 40)
     return thinned(train, most), thinned(valid, most and math.ceil(most / 2)), data.classes
 
 # %% ../nbs/13a_pipeline.ipynb #p019
@@ -81,7 +81,7 @@ def script_of(cells: Sequence[str], plan: Plan) -> str:
 
 def launch(script: str | Path, processes: int) -> None:
     "Run `script` in so many processes on this machine. RuntimeError with the end of what they said when one fails."
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}', str(script)]
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}', str(script)]  # torchrun
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f'{script} ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-3000:]}')

@@ -48,6 +48,24 @@ def test_hits_are_those_of_the_evaluation(seed, unknown):
     assert set(judged.detections.kind) <= {'hit', *KINDS} and (judged.detections.kind == 'hit').sum() == judged.truths.found.sum()
 
 
+def test_all_tables_leave_out_the_same_detections():
+    "In an ignore region a detection of one class on a sign of another is a mistake, for the mAP as for intervals and thresholds"
+    region = torch.tensor([[100., 100, 300, 300]])
+    frame = Frame('a.jpg', size=(720, 1280), boxes=torch.tensor([[150., 150, 180, 180], [500., 500, 530, 530]]), labels=torch.tensor([1, 0]), ignore=region)
+    found = [Detections(frame.boxes, torch.tensor([.9, .5]), torch.tensor([0, 0]))]
+    result = evaluate(found, [frame], CLASSES)
+    assert result.per_class.ap_50[0] == pytest.approx(0.5) and result.ignored == 0
+    assert weighted_ap(class_record(found, [frame], 0), np.ones(1)) == pytest.approx(result.per_class.ap[0])
+    assert operating_points(found, [frame], CLASSES).precision[0] == 0.5
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_the_score_over_all_frames_is_that_of_the_evaluation(seed):
+    frames, found = random_case(seed, unknown=True)
+    table = bootstrap(found, frames, CLASSES, n=2, seed=0)
+    assert table.ap.iloc[0] == pytest.approx(evaluate(found, frames, CLASSES).map, abs=1e-6)
+
+
 def kind_by_definition(frame, own, i, hits):
     "The kind of detection `i`, which is no hit, by the paper's words."
     iou = box_iou(own.boxes[i:i + 1].double(), frame.boxes.double())[0]

@@ -147,6 +147,8 @@ def test_the_commands_take_a_graph_in_the_place_of_a_run(data, tmp_path, capsys)
     assert len(list((tmp_path / 'found').glob('*.jpg'))) == 8
     assert export_command([str(tmp_path / 'best.pt'), str(tmp_path / 'a.tflite')]) == 2
     assert 'only .onnx and .safetensors' in capsys.readouterr().err
+    assert export_command([str(tmp_path / 'best.pt'), str(tmp_path / 'a.safetensors'), '--half']) == 2
+    assert 'leave them out' in capsys.readouterr().err and not (tmp_path / 'a.safetensors').exists()
 
 
 def test_a_fixed_size_says_so(tmp_path):
