@@ -32,7 +32,7 @@ try:
 except ImportError:
     pass
 
-OPTIONS = ['--backbone', 'mobilenetv3_small_050', '--weights', 'none', '--size', '96x128', '--batch-size', '4', '--epochs', '3',
+OPTIONS = ['--backbone', 'mobilenetv3_small_050', '--weights', 'none', '--size', '96x128', '--crop', '96x96', '--batch-size', '4', '--epochs', '3',
            '--validations', '1', '--patience', '0', '--seed', '1', '--quiet']
 
 

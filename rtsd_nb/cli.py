@@ -122,6 +122,7 @@ def schedule_arguments(p: argparse.ArgumentParser) -> argparse.ArgumentParser:
     length.add_argument('--epochs', type=positive(int), help='passes over the training frames')
     length.add_argument('--minutes', type=positive(float), help='wall-clock budget to which the schedule is fitted, validations included')
     p.add_argument('--batch-size', type=batch_size, help="crops a step and process; 'auto': as many as fit into a GPU's memory")
+    p.add_argument('--crop', type=parse_size, help='HEIGHTxWIDTH of the crops (default: 256x256)')
     p.add_argument('--accumulate', type=positive(int), help='batches a step, for steps larger than the memory')
     p.add_argument('--calm-share', type=float, help='epochs that begin in this last share of the run are without changes of colour')
     p.add_argument('--validations', type=positive(int), help='how many, evenly over the run')
@@ -461,6 +462,7 @@ def settings_from(args: argparse.Namespace) -> TrainSettings:
     "`TrainSettings` with what was given on the command line."
     given = {name: getattr(args, name) for name in ('epochs', 'minutes', 'accumulate', 'calm_share', 'validations', 'patience', 'skip_bad',
                                                  'workers', 'compile', 'seed')}
+    given['crop'] = args.crop and tuple(args.crop)  # a list where it comes from a file
     given['batch_size'] = None if args.batch_size == 'auto' else args.batch_size
     settings = TrainSettings(**{k: v for k, v in given.items() if v is not None})
     return replace(settings, trainable_blocks=None) if random_start(args) else settings

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LEFT_OUT', 'QUESTION', 'source_of', 'is_exported', 'module_of', 'library_imports', 'needs', 'chapters_for',
-           'without_imports', 'bindings', 'check_bindings', 'plain_prose', 'kept_cells', 'as_cell', 'part_cells',
-           'standalone_notebook', 'library_requirements', 'build_standalone']
+           'without_imports', 'bindings', 'check_bindings', 'plain_prose', 'last_section', 'kept_cells', 'as_cell',
+           'part_cells', 'standalone_notebook', 'library_requirements', 'build_standalone']
 
 # %% ../nbs/13b_standalone.ipynb #s004
 import ast
@@ -112,6 +112,10 @@ def plain_prose(text: str) -> str:
     paragraphs = [p for p in re.split(r'\n{2,}', text) if not p.startswith(LEFT_OUT) and not QUESTION.search(p)]
     return re.sub(r'\[([^\]]+)\]\([^)\s]*\.ipynb[^)\s]*\)', r'\1', '\n\n'.join(paragraphs)).strip()
 
+def last_section(text: str) -> str:
+    "Markdown from its last heading on, of level 2 or deeper; all of it when there is none."
+    return re.split(r'\n{2,}(?=#{2,} )', text)[-1]
+
 def kept_cells(nb: dict, everything: bool = False) -> list[dict]:
     "The title, each exported cell, and the Markdown cells right before one; with `everything` all cells but hidden ones."
     cells, kept = nb['cells'], []
@@ -133,9 +137,15 @@ def as_cell(kind: str, source: str, number: int) -> dict:
 def part_cells(path: Path, everything: bool) -> list[tuple[str, str]]:
     "(kind, source) of what a chapter contributes. ValueError names the chapter."
     parts = []
-    for cell in kept_cells(read_chapter(path), everything):
+    for i, cell in enumerate(kept_cells(read_chapter(path), everything)):
+        if i and cell['cell_type'] == 'markdown' and path.name.startswith('a_'):
+            continue
         try:
-            text = plain_prose(source_of(cell)) if cell['cell_type'] == 'markdown' else without_imports(source_of(cell))
+            text = source_of(cell)
+            if cell['cell_type'] == 'markdown':
+                text = plain_prose(text if everything else last_section(text))
+            else:
+                text = without_imports(text)
         except ValueError as error:
             raise ValueError(f'{path.name}: {error}') from error
         if re.sub(r'^#\|.*$', '', text, flags=re.M).strip():

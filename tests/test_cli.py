@@ -12,7 +12,7 @@ import pytest
 from rtsd_nb.cli import data_command, eval_command, predict_command, train_command
 from rtsd_nb.detector import load_detector
 
-SMALL = ['--epochs', '1', '--validations', '1', '--batch-size', '4', '--weights', 'none', '--quiet']
+SMALL = ['--epochs', '1', '--validations', '1', '--batch-size', '4', '--weights', 'none', '--backbone', 'mobilenetv3_small_050', '--crop', '96x96', '--quiet']
 
 
 def write_frame(path, size=(240, 320), sign=None):
@@ -172,14 +172,14 @@ def test_a_short_run_on_real_frames(shared, tmp_path):
     import csv
     frames = list(csv.DictReader(open(shared / 'gtsdb_germany' / 'frames.csv')))
     scenes = sorted({int(f['scene']) for f in frames})
-    last = set(scenes[-(len(scenes) // 4):])
+    last = set(scenes[-(len(scenes) // 8):])
     with open(tmp_path / 'split.csv', 'w') as file:
         file.write('filename,split\n' + ''.join(f"{f['filename']},{'valid' if int(f['scene']) in last else 'train'}\n" for f in frames))
     run = str(tmp_path / 'run')
     assert train_command(['--data', str(shared / 'gtsdb_germany' / 'gt_categories.csv'), '--split', str(tmp_path / 'split.csv'), '--out', run,
                           '--minutes', '0.3', '--size', '602x1024', '--validations', '1', '--quiet']) == 0
     metrics = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
-    assert metrics['classes_with_truth'] == 4 and metrics['n_frames'] > 60
+    assert metrics['classes_with_truth'] >= 3 and metrics['n_frames'] > 25
     losses = pd.read_csv(tmp_path / 'run' / 'history.csv').train_loss
     assert losses.notna().all()
     assert predict_command([str(shared / 'rtsd_frames' / 'images'), '--weights', run, '--out', str(tmp_path / 'found'), '--quiet']) == 0

@@ -124,9 +124,9 @@ def test_the_self_contained_notebook_on_real_rtsd(mount, shared, tmp_path, pytho
 
 def test_the_self_contained_notebook_without_data_and_in_two_processes(tmp_path, python):
     "Nothing is attached: it draws the embedded frames; and torchrun trains in two processes from the notebook's own cells"
-    kernel = build_standalone(NBS, tmp_path / 'kernel', 'ann', values={'MINUTES': '0.1', 'MOST': '24', 'PROCESSES': '2'})
+    kernel = build_standalone(NBS, tmp_path / 'kernel', 'ann', values={'MINUTES': '0.1', 'MOST': '16', 'PROCESSES': '2'})
     text = (kernel / 'rtsd_course.ipynb').read_text(encoding='utf-8')
-    (kernel / 'rtsd_course.ipynb').write_text(text.replace('make_scenes()', 'make_scenes(frames=40)'), encoding='utf-8')
+    (kernel / 'rtsd_course.ipynb').write_text(text.replace('make_scenes()', 'make_scenes(frames=24)'), encoding='utf-8')
     run_kernel(kernel, tmp_path, python)
     results = tmp_path / 'working' / 'runs' / 'pipeline'
     assert json.loads((results / 'config.json').read_text())['processes'] == 2

@@ -26,7 +26,7 @@ from rtsd_nb.runs import Recorder, notebook_commit, read_state, runs_table
 from rtsd_nb.training import BadLoss, TrainSettings, fit, largest_batch, rate_range, start_run, state_of
 
 QUICK = TrainSettings(trainable_blocks=None, epochs=2, crop=(96, 96), batch_size=4, validations=4, balance=0.)
-OPTIONS = ['--backbone', 'mobilenetv3_small_050', '--weights', 'none', '--size', '96x128', '--batch-size', '4', '--epochs', '3', '--validations', '1',
+OPTIONS = ['--backbone', 'mobilenetv3_small_050', '--weights', 'none', '--size', '96x128', '--crop', '96x96', '--batch-size', '4', '--epochs', '3', '--validations', '1',
            '--patience', '0', '--quiet']
 
 
@@ -257,7 +257,7 @@ def test_a_loss_that_is_not_finite_keeps_the_batch_and_stops(data, tmp_path, cap
     error = capsys.readouterr().err
     assert 'the loss of step 3 is nan on frames' in error and 'bad_batch_000003.pt' in error
     batch = read_checkpoint(tmp_path / 'run' / 'bad_batch_000003.pt', 'batch')
-    assert batch['images'].shape == (4, 3, 256, 256) and len(batch['targets']) == 4 and batch['targets'][0]['filename'] in error
+    assert batch['images'].shape == (4, 3, 96, 96) and len(batch['targets']) == 4 and batch['targets'][0]['filename'] in error
 
 
 def test_or_leaves_it_out_where_that_was_asked_for(data, tmp_path, capsys, monkeypatch):
@@ -292,7 +292,7 @@ def test_auto_batch_and_out_of_memory_by_command(data, tmp_path, capsys, monkeyp
     monkeypatch.setattr(training, 'train_step', run_out)
     assert train_command(command(data, tmp_path / 'run')) == 2
     error = capsys.readouterr().err
-    assert 'out of memory with batches of 4 crops of 256x256: lower batch_size' in error
+    assert 'out of memory with batches of 4 crops of 96x96: lower batch_size' in error
 
 
 def test_the_range_test_changes_nothing(tmp_path):

@@ -52,7 +52,7 @@ def die(folder):
             if len(steps) == 3: os.kill(os.getpid(), signal.SIGKILL)
         patch.object(training, 'take_step', take_and_die).start()
     return train_command(['--data', str(folder / 'data'), '--out', str(folder / 'run'), '--epochs', '3', '--batch-size', '2', '--validations', '18',
-                          '--patience', '0', '--backbone', 'mobilenetv3_small_050', '--weights', 'none', '--size', '96x128', '--quiet', '--device', 'cpu'])
+                          '--patience', '0', '--backbone', 'mobilenetv3_small_050', '--weights', 'none', '--size', '96x128', '--crop', '96x96', '--quiet', '--device', 'cpu'])
 
 
 if __name__ == '__main__':
