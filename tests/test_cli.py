@@ -179,7 +179,10 @@ def test_a_short_run_on_real_frames(shared, tmp_path):
     assert train_command(['--data', str(shared / 'gtsdb_germany' / 'gt_categories.csv'), '--split', str(tmp_path / 'split.csv'), '--out', run,
                           '--minutes', '0.3', '--size', '602x1024', '--validations', '1', '--quiet']) == 0
     metrics = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
-    assert metrics['classes_with_truth'] >= 3 and metrics['n_frames'] > 25
+    held_out = {f['filename'] for f in frames if int(f['scene']) in last}
+    signs = [r for r in csv.DictReader(open(shared / 'gtsdb_germany' / 'gt_categories.csv')) if r['filename'] in held_out]
+    assert metrics['n_frames'] == len(held_out) > 25 and metrics['n_boxes'] == len(signs)
+    assert metrics['classes_with_truth'] == len({r['sign_class'] for r in signs}) >= 3
     losses = pd.read_csv(tmp_path / 'run' / 'history.csv').train_loss
     assert losses.notna().all()
     assert predict_command([str(shared / 'rtsd_frames' / 'images'), '--weights', run, '--out', str(tmp_path / 'found'), '--quiet']) == 0
