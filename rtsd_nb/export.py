@@ -86,9 +86,13 @@ def onnx_bytes(detector: Detector, size: tuple[int, int] | None = None) -> bytes
     images = torch.zeros(2, 3, *(size or [8 * detector.stride, 9 * detector.stride]), dtype=torch.uint8)
     free = {0: torch.export.Dim('batch'), **({} if size else {2: torch.export.Dim('height', min=32), 3: torch.export.Dim('width', min=32)})}
     model = Decoded(without_questions(folded(detector)).cpu()).eval()
-    with quietly():
-        program = torch.onnx.export(model, (images,), dynamo=True, verbose=False, input_names=['images'], output_names=['boxes', 'scores'],
-                                    dynamic_shapes={'images': free})
+    try:
+        with quietly():
+            program = torch.onnx.export(model, (images,), dynamo=True, verbose=False, input_names=['images'], output_names=['boxes', 'scores'],
+                                        dynamic_shapes={'images': free})
+    except torch.onnx.OnnxExporterError as error:
+        wanted, advice = ('x'.join(map(str, size)), '') if size else ('any size', '; give a fixed one (rtsd-export --size HEIGHTxWIDTH)')
+        raise RuntimeError(f'PyTorch {torch.__version__} cannot write this detector as a graph for frames of {wanted}{advice}') from error
     file = program.model_proto
     onnx.helper.set_model_props(file, {'rtsd_nb': json.dumps(description(detector))})
     return file.SerializeToString()
@@ -97,7 +101,7 @@ def onnx_bytes(detector: Detector, size: tuple[int, int] | None = None) -> bytes
 def export_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None = None) -> Path:
     """Write `detector` as an ONNX file `path`; returns the path. Batch, height and width stay free unless `size` (height, width) is given.
 
-    Input and outputs are those of `Decoded`. ImportError when the extra `onnx` is not installed.
+    Input and outputs are those of `Decoded`. ImportError when the extra `onnx` is not installed, RuntimeError where PyTorch has no graph for this detector.
     """
     path = Path(path)
     write_atomically(path, onnx_bytes(detector, size))

@@ -47,9 +47,14 @@ def plain(tmp_path_factory):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_graph_answers_as_the_network_does_at_any_size(kind, tmp_path):
-    if 'U-shaped' in kind and torch.__version__.startswith('2.10.'):
-        pytest.skip('PyTorch 2.10 exports this neck at a fixed size only')
     detector = detector_of(**KINDS[kind])
+    if 'U-shaped' in kind and torch.__version__.startswith('2.10.'):  # this PyTorch exports this neck at a fixed size only, and we say so
+        with pytest.raises(RuntimeError, match='any size; give a fixed one'):
+            export_onnx(detector, tmp_path / 'a.onnx')
+        exported = OnnxDetector(export_onnx(detector, tmp_path / 'a.onnx', (96, 160)), threads=1)
+        pixels, score = largest_differences(folded(detector), exported, images(1, 96, 160))
+        assert pixels < 0.01 and score < 1e-4
+        return
     exported, ready = OnnxDetector(export_onnx(detector, tmp_path / 'a.onnx'), threads=1), folded(detector)
     for batch, height, width in ((1, 96, 160), (3, 65, 131)):
         pixels, score = largest_differences(ready, exported, images(batch, height, width))
@@ -66,6 +71,19 @@ def test_the_file_says_what_it_is(plain):
     assert about['classes'] == ['2_1', '5_19_1'] and about['size'] == [96, 160] and 'xyxy' in about['output']
     assert [i.name for i in model.graph.input] == ['images'] and [o.name for o in model.graph.output] == ['boxes', 'scores']
     assert len(list(plain.parent.iterdir())) == 1, 'weights lie in the file'
+
+
+@pytest.mark.parametrize('size, told', [((), 'frames of any size; give a fixed one (rtsd-export --size HEIGHTxWIDTH)'),
+                                        (('--size', '96x160'), 'frames of 96x160')])
+def test_what_pytorch_cannot_export_is_told_in_a_line(size, told, tmp_path, monkeypatch, capsys):
+    def fail(*args, **kwargs):
+        raise torch.onnx.OnnxExporterError('Failed to export the model.\n' * 30)
+    monkeypatch.setattr(torch.onnx, 'export', fail)
+    save_detector(detector_of(), tmp_path / 'a.safetensors')
+    assert export_command([str(tmp_path / 'a.safetensors'), str(tmp_path / 'a.onnx'), *size]) == 2
+    message = capsys.readouterr().err
+    assert message.strip().endswith(f'cannot write this detector as a graph for {told}') and message.count('\n') == 1
+    assert not (tmp_path / 'a.onnx').exists()
 
 
 def test_decoding_stays_in_float32(plain, tmp_path):
