@@ -6,7 +6,8 @@ Every variant sees the same crops in the same order for the same number of steps
 drives. To finish in hours, it takes each fourth training frame and each second validation frame (--every 1: all of them). The ways of suppression share the default's weights. A gain is the mean over seeds of the difference to the default with
 the same seed; `noise` is the standard error of that mean: a gain of less than twice it says nothing. Finished rows stay in
 --out, so a stopped study goes on where it was; with other --seeds it can run beside itself. Times are then those of a busy machine:
---latency measures the latency of all variants anew, when nothing else runs. `rows.csv` has a row a run.
+--latency measures the latency of all variants anew, when nothing else runs. `rows.csv` has a row a run, `results.csv` and
+`results.png` the gains.
 """
 import argparse
 import sys
@@ -93,6 +94,29 @@ def table_of(rows):
     return table[['part', 'seeds', 'map', 'map_gain', 'noise', 'map_50', 'map_50_gain', 'parameters', *(c for c in ('train_seconds', 'latency_ms') if c in table)]]
 
 
+def plot(table, file):
+    "Gains with their noise, part by part; what crosses the line says nothing."
+    import matplotlib
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    shown = table.drop('default')[::-1]
+    parts = [*PARTS, 'suppression']
+    fig, ax = plt.subplots(figsize=(7, 1 + 0.21 * len(shown)), layout='constrained')
+    ax.axvline(0, color='0.6', linewidth=1)
+    for i, row in enumerate(shown.itertuples()):
+        ax.errorbar(row.map_gain, i, xerr=2 * row.noise, fmt='o', color=f'C{parts.index(row.part)}', capsize=2, markersize=4)
+    ax.set_yticks(range(len(shown)), shown.part + ': ' + shown.index, fontsize=8)
+    ax.set(xlabel=f'gain in mAP over the default ({table.loc["default", "map"]:.3f}), with twice its noise', ylim=(-1, len(shown)))
+    ax.grid(axis='x', alpha=0.3)
+    fig.savefig(file, dpi=110)
+
+
+def in_order(table):
+    "The default, then part by part as in PARTS."
+    names = ['default', *(v.name for variants in PARTS.values() for v in variants), *SUPPRESSION]
+    return table.loc[[name for name in names if name in table.index]]
+
+
 def measure_latencies(rows, variants, train, valid, classes):
     "The rows with the latency of their variant as it is now, on a quiet machine; it does not depend on the weights."
     known = {}
@@ -128,8 +152,9 @@ def main():
         rows = measure_latencies(rows, [Variant('default'), *variants], train, valid, data.classes)
     plain = pd.DataFrame([{k: v for k, v in row.items() if k not in ('run', 'machine', 'suppression')} for row in rows])
     plain.sort_values(['variant', 'seed']).round(4).to_csv(args.out / 'rows.csv', index=False)
-    table = table_of(rows + by_suppression(rows))
-    table.to_csv(args.out / 'results.csv')
+    table = in_order(table_of(rows + by_suppression(rows)))
+    table.round(4).to_csv(args.out / 'results.csv')
+    plot(table, args.out / 'results.png')
     print(f'\nembedded drives, {len(train)} + {len(valid)} frames, {len(data.classes)} classes, {args.epochs} epoch(s), '
           f'seeds {args.seeds}, {torch.get_num_threads()} threads\n{table.round(3).to_string()}')
     best = table['map_gain'].drop('default').idxmax()

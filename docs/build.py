@@ -29,6 +29,8 @@ SUFFIXES = {'image/png': 'png', 'image/jpeg': 'jpg', 'image/svg+xml': 'svg'}
 LANGUAGES = {'ru': 'По-русски'}
 SHOWN_METRICS = {'name': 'detector', 'start': 'start', 'map': 'mAP', 'map_50': 'mAP50', 'ap_0-24': 'AP under 24 px', 'ap_24-32': '24 to 32', 'ap_32-64': '32 to 64',
                  'ap_64+': 'over 64', 'parameters': 'parameters', 'train_images': 'training images'}
+PEER_TABLES = {'gtsdb': 'Detectors side by side on GTSDB, 4 categories', 'gtsdb_random': 'The same from random weights',
+               'gtsdb_42': 'Ours on GTSDB with all classes', 'embedded': 'Detectors side by side on the embedded drives'}
 
 
 def title_of(nb):
@@ -203,19 +205,21 @@ def markdown_table(table):
     return rows + ['| ' + ' | '.join(text(v) for v in row) + ' |' for row in table.itertuples(index=False)] + ['']
 
 
+def peer_table(folder):
+    "Heading, command and rows of one finished `bench_detectors.py`."
+    kept = [json.loads(f.read_text(encoding='utf-8')) for f in sorted(folder.glob('*.json'))]
+    asked = kept[0]['asked']
+    table = pd.DataFrame([k['row'] for k in kept]).reindex(columns=list(SHOWN_METRICS)).rename(columns=SHOWN_METRICS).sort_values('mAP', ascending=False)
+    options = f'--data {Path(asked["data"]).name} --minutes {asked["minutes"]:g} --threads {asked["threads"]} --seed {asked["seed"]} --weights {asked["weights"]}'
+    return [f'## {PEER_TABLES[folder.name]}', '', f'`python benchmarks/bench_detectors.py {options}`', '', *markdown_table(table)]
+
+
 def write_results(source):
     "The tables of finished benchmarks, and what each benchmark asks."
-    lines = ['# Benchmarks', '', 'The figures of the README with their commands stand on [its page](index.md). Here are the rows behind them, and all that can be measured.', '']
-    rows = [json.loads(f.read_text(encoding='utf-8')) for f in sorted((ROOT / 'benchmarks' / 'results' / 'gtsdb').glob('*.json'))]
-    if rows:
-        asked = rows[0]['asked']
-        table = pd.DataFrame([r['row'] for r in rows]).reindex(columns=list(SHOWN_METRICS)).rename(columns=SHOWN_METRICS).sort_values('mAP', ascending=False)
-        lines += ['## Detectors side by side', '', f'GTSDB, 4 categories, {asked["minutes"]:g} minutes of training each on {asked["threads"]} threads, split and run with seed '
-                  f'{asked["seed"]}: `python benchmarks/bench_detectors.py`.', '', *markdown_table(table)]
-    if (file := ROOT / 'benchmarks' / 'results' / 'ablation.csv').exists():
-        table = pd.read_csv(file).groupby('variant', sort=False)[['map', 'map_50', 'parameters', 'latency_ms']].mean().reset_index()
-        lines += ['## The default, one choice changed at a time', '', 'Embedded drives, means over seeds: `python benchmarks/bench_ablation.py`.', '',
-                  *markdown_table(table.sort_values('map', ascending=False))]
+    lines = ['# Benchmarks', '', 'The figures of the README with their commands stand on [its page](index.md), what each part of the default is worth on '
+             '[a page of its own](docs/methods.md). Here are the rows behind them, and all that can be measured.', '']
+    for name in PEER_TABLES:
+        lines += peer_table(ROOT / 'benchmarks' / 'results' / name)
     lines += ['## What can be measured', '', '| command | question |', '|---|---|']
     for path in sorted((ROOT / 'benchmarks').glob('*.py')):
         doc = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
@@ -234,7 +238,7 @@ def write_index(source, titles, modules, editions):
     main = [s for s in titles if s[0].isdigit()]
     lines = [text, '', *toctree('Chapters', [f'nbs/{s}' for s in main]), *toctree('Exercises', [f'nbs/{s}' for s in titles if '/' in s]), *toctree('Tools', [f'nbs/{s}' for s in titles if s not in main and '/' not in s]),
              *(line for language, names in editions.items() for line in toctree(LANGUAGES.get(language, language), [f'{language}/{n}' for n in names])),
-             *toctree('Look up', ['docs/full_size', 'docs/syllabus', 'docs/defects', 'gallery', 'benchmarks', 'CHANGELOG', 'CONTRIBUTING']), *toctree('API', [f'api/{m}' for m in modules])]
+             *toctree('Look up', ['docs/methods', 'docs/full_size', 'docs/syllabus', 'docs/defects', 'gallery', 'benchmarks', 'CHANGELOG', 'CONTRIBUTING']), *toctree('API', [f'api/{m}' for m in modules])]
     (source / 'index.md').write_text('\n'.join(lines), encoding='utf-8')
 
 

@@ -1,4 +1,5 @@
 """The benchmarks that train: their parts, and one of them as it is run, on a few small frames."""
+import json
 import math
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import bench_ablation  # noqa: E402
 import bench_detectors  # noqa: E402
 
 VARIANTS = [v for part in bench_ablation.PARTS.values() for v in part]
+VARIANT_NAMES = [v.name for v in VARIANTS]
 CLASSES = tuple('abcdefghi')  # enough for objectness
 BOXES = torch.tensor([[10., 10, 34, 34], [60, 20, 80, 41], [100, 60, 110, 75]])
 
@@ -63,8 +65,29 @@ def test_the_table_of_the_ablation_compares_equal_seeds():
     assert table.loc['class-agnostic NMS', 'map_50'] == pytest.approx(0.6) and table.loc['default', 'map_gain'] == 0
 
 
+def test_the_picture_of_the_ablation_has_a_point_a_variant_part_by_part(tmp_path):
+    rows = [row(name, seed, score + seed / 100) for name, score in (('BCE', 0.3), ('FPN', 0.2), ('default', 0.4)) for seed in (0, 1)]
+    table = bench_ablation.in_order(bench_ablation.table_of(rows))
+    assert table.index.tolist() == ['default', 'FPN', 'BCE']
+    bench_ablation.plot(table, tmp_path / 'a.png')
+    assert (tmp_path / 'a.png').stat().st_size > 5000
+
+
+def test_the_page_on_methods_shows_the_committed_runs():
+    kept = [json.loads(f.read_text(encoding='utf-8')) for f in sorted((ROOT / 'benchmarks' / 'results' / 'ablation').glob('*.json'))]
+    rows = sorted(kept, key=lambda r: r['variant'] != 'default')
+    table = bench_ablation.in_order(bench_ablation.table_of(rows + bench_ablation.by_suppression(rows)))
+    page = (ROOT / 'docs' / 'methods.md').read_text(encoding='utf-8')
+    shown = {cells[1]: cells for cells in ([c.strip() for c in line.strip('|').split('|')] for line in page.splitlines() if line.startswith('|'))}
+    assert len(shown) == len(table) + 2  # the heads
+    assert set(VARIANT_NAMES) <= set(table.index), 'a variant without a run'
+    for name, row in table.iterrows():
+        figures = [row.seeds, *(f'{row[c]:.3f}' for c in ('map', 'map_50')), *(f'{row[c]:+.3f}' for c in ('map_gain', 'map_50_gain')), f'{row.noise:.3f}']
+        assert shown[name][2:] == [str(f) for f in figures], name
+
+
 def test_names_of_the_ablation_are_told_apart():
-    names = [v.name for v in VARIANTS] + list(bench_ablation.SUPPRESSION)
+    names = VARIANT_NAMES + list(bench_ablation.SUPPRESSION)
     assert len(set(names)) == len(names) and 'default' not in names
 
 
